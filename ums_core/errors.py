@@ -1,0 +1,204 @@
+"""Every error UMS raises, one tree, one root.
+
+::
+
+    UMSError
+    ├── InvalidInput (ValueError)         what the caller gave cannot be used; nothing was written
+    │   ├── InvalidNamespace              a label is empty, not a string, or not encodable
+    │   ├── InvalidText                   empty without a vector, or not encodable as UTF-8
+    │   ├── InvalidMetadata               not JSON, or a key that is not a plain string
+    │   ├── InvalidField                  another field of a draft is out of its range
+    │   ├── InvalidVector                 NaN, infinite, zero, or not a row of numbers
+    │   │   └── DimensionMismatch         a vector of another length than the database holds
+    │   ├── InvalidFilter                 unknown operator, or a value the operator cannot take
+    │   ├── InvalidQuery                  k, weights, mode, cursor or the lack of a text and a vector
+    │   └── SettingsError                 an unknown or contradictory setting
+    ├── MemoryNotFound (KeyError)         an update names a memory that does not exist
+    ├── IdempotencyConflict               one idempotency key, two different writes
+    ├── EmbedderMismatch                  the database is bound to another embedder
+    ├── IndexRecovering                   the index is being rebuilt; writes wait (``retry_after_s``)
+    ├── MissingExtra (ImportError)        an optional package is needed; the message names the extra
+    └── StorageError (OSError)
+        ├── StoreClosed                   the store was closed
+        ├── DirectoryNotWritable          the directory of the database cannot be written
+        ├── DiskFull                      the file system has no room; acknowledged writes are safe
+        ├── NotADatabase                  the file is not a UMS database, or is damaged
+        ├── DatabaseTooNew                written by a newer version of UMS
+        └── DatabaseBusy                  another process kept the write lock for too long
+"""
+
+__all__ = [
+    "DatabaseBusy",
+    "DatabaseTooNew",
+    "DimensionMismatch",
+    "DirectoryNotWritable",
+    "DiskFull",
+    "EmbedderMismatch",
+    "IdempotencyConflict",
+    "IndexRecovering",
+    "InvalidField",
+    "InvalidFilter",
+    "InvalidInput",
+    "InvalidMetadata",
+    "InvalidNamespace",
+    "InvalidQuery",
+    "InvalidText",
+    "InvalidVector",
+    "MemoryNotFound",
+    "MissingExtra",
+    "NotADatabase",
+    "SettingsError",
+    "StorageError",
+    "StoreClosed",
+    "UMSError",
+]
+
+
+class UMSError(Exception):
+    """The root of the tree; ``code`` is stable and crosses process and network borders."""
+
+    code = "ums_error"
+
+    def __str__(self) -> str:
+        """Return the message as written, also where a builtin parent would quote it."""
+        return str(self.args[0]) if self.args else self.code
+
+
+class InvalidInput(UMSError, ValueError):
+    """What the caller gave cannot be used; nothing was written."""
+
+    code = "invalid_input"
+
+
+class InvalidNamespace(InvalidInput):
+    """A namespace is not a tuple of non-empty, encodable strings."""
+
+    code = "invalid_namespace"
+
+
+class InvalidText(InvalidInput):
+    """A text is empty where no vector stands in for it, or cannot be encoded as UTF-8."""
+
+    code = "invalid_text"
+
+
+class InvalidMetadata(InvalidInput):
+    """Metadata is not JSON: a value of another type, a non-finite number, or an unusable key."""
+
+    code = "invalid_metadata"
+
+
+class InvalidField(InvalidInput):
+    """A field of a draft or a patch is of the wrong type or out of its range."""
+
+    code = "invalid_field"
+
+
+class InvalidVector(InvalidInput):
+    """A vector holds NaN or infinity, has no length, or is not one row of numbers."""
+
+    code = "invalid_vector"
+
+
+class DimensionMismatch(InvalidVector):
+    """A vector has another number of components than the database holds."""
+
+    code = "dimension_mismatch"
+
+
+class InvalidFilter(InvalidInput):
+    """A filter uses an unknown operator, or a value that its operator cannot take."""
+
+    code = "invalid_filter"
+
+
+class InvalidQuery(InvalidInput):
+    """A query asks for nothing, for too little (k < 1), or by unusable weights."""
+
+    code = "invalid_query"
+
+
+class SettingsError(InvalidInput):
+    """A setting is unknown, malformed, or contradicts another one."""
+
+    code = "settings_error"
+
+
+class MemoryNotFound(UMSError, KeyError):
+    """A memory that the call names does not exist; nothing was written."""
+
+    code = "memory_not_found"
+
+
+class IdempotencyConflict(UMSError):
+    """The idempotency key was used for a different write before."""
+
+    code = "idempotency_conflict"
+
+
+class EmbedderMismatch(UMSError):
+    """The database is bound to another embedder than the one given; nothing was written."""
+
+    code = "embedder_mismatch"
+
+
+class IndexRecovering(UMSError):
+    """The index is being rebuilt from storage: reads go on, writes are refused for a while.
+
+    Attributes:
+        retry_after_s: seconds after which a retry is likely to be accepted.
+    """
+
+    code = "index_recovering"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class MissingExtra(UMSError, ImportError):
+    """An optional package is not installed; the message says what to install."""
+
+    code = "missing_extra"
+
+
+class StorageError(UMSError, OSError):
+    """The database could not be read or written."""
+
+    code = "storage_error"
+
+
+class StoreClosed(StorageError):
+    """The store was closed before this call."""
+
+    code = "store_closed"
+
+
+class DirectoryNotWritable(StorageError, PermissionError):
+    """The directory that should hold the database cannot be created or written."""
+
+    code = "directory_not_writable"
+
+
+class DiskFull(StorageError):
+    """The file system has no room left; everything acknowledged before is safe."""
+
+    code = "disk_full"
+
+
+class NotADatabase(StorageError):
+    """The file is not a UMS database, or its pages are damaged."""
+
+    code = "not_a_database"
+
+
+class DatabaseTooNew(StorageError):
+    """The database was written by a newer version of UMS; it was left untouched."""
+
+    code = "database_too_new"
+
+
+class DatabaseBusy(StorageError):
+    """Another process held the write lock longer than the busy timeout."""
+
+    code = "database_busy"

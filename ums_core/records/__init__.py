@@ -1,0 +1,7 @@
+"""The vocabulary: what is remembered, what is asked, what comes back. Pure, no third-party import."""
+
+from ums_core.records.filter import Filter
+from ums_core.records.memory import Draft, Memory, Namespace, Passage, Patch
+from ums_core.records.query import Health, Hit, Page, Query
+
+__all__ = ["Draft", "Filter", "Health", "Hit", "Memory", "Namespace", "Page", "Passage", "Patch", "Query"]
