@@ -88,9 +88,7 @@ class VectorIndex(Protocol):
         """
         ...
 
-    def scores(
-        self, vector: "npt.NDArray[np.float32]", rids: "npt.NDArray[np.int64]"
-    ) -> "npt.NDArray[np.float32]":
+    def scores(self, vector: "npt.NDArray[np.float32]", rids: "npt.NDArray[np.int64]") -> "npt.NDArray[np.float32]":
         """Cosine of each row's best passage, shape (m,); NaN where a row is unknown."""
         ...
 

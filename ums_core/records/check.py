@@ -158,11 +158,7 @@ def check_json(value: object, path: str, depth: int = 0) -> object:
         raise InvalidMetadata(f"metadata is nested deeper than {MAX_JSON_DEPTH} levels")
     if isinstance(value, Mapping):
         return _check_object(value, path, depth)
-    if isinstance(value, (list, tuple)):
-        return [check_json(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
-    raise InvalidMetadata(
-        f"metadata at {path!r} is a {kind.__name__}, which is not JSON; convert it to a string, number, list or dict"
-    )
+    return _check_array(value, path, depth)
 
 
 def check_metadata(metadata: object) -> dict[str, object]:
@@ -174,6 +170,15 @@ def check_metadata(metadata: object) -> dict[str, object]:
     if not isinstance(metadata, Mapping):
         raise InvalidMetadata(f"metadata must be a mapping, got {type(metadata).__name__}")
     return _check_object(metadata, "", 0)
+
+
+def _check_array(value: object, path: str, depth: int) -> list[object]:
+    if not isinstance(value, (list, tuple)):
+        raise InvalidMetadata(
+            f"metadata at {path!r} is a {type(value).__name__}, which is not JSON; "
+            "convert it to a string, number, list or dict"
+        )
+    return [check_json(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
 
 
 def _check_object(value: Mapping[object, object], path: str, depth: int) -> dict[str, object]:

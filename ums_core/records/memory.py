@@ -44,7 +44,7 @@ class Passage:
     start: int = 0
     end: int | None = None
     text: str | None = None
-    vector: Vector | None = field(default=None, compare=False, repr=False)
+    vector: "Vector | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check every field once."""
@@ -93,7 +93,7 @@ class Draft:
     text: str = ""
     namespace: Namespace = ()
     id: str | None = None
-    embedding: Vector | None = field(default=None, compare=False, repr=False)
+    embedding: "Vector | None" = field(default=None, compare=False, repr=False)
     modality: str = TEXT
     role: str | None = None
     tags: tuple[str, ...] = ()
@@ -129,6 +129,11 @@ class Draft:
                 put(self, name, _labels(getattr(self, name), name))
         if self.metadata != {} or not isinstance(self.metadata, Mapping):
             put(self, "metadata", check_metadata(self.metadata))
+        self._check_scalars()
+        self._check_content()
+
+    def _check_scalars(self) -> None:
+        put = object.__setattr__
         check_whole(self.level, "level")
         if self.position is not None:
             check_whole(self.position, "position")
@@ -140,7 +145,6 @@ class Draft:
             moment = getattr(self, name)
             if moment is not None:
                 check_time(moment, name)
-        self._check_content()
 
     def _check_content(self) -> None:
         object.__setattr__(self, "passages", tuple(self.passages))

@@ -37,7 +37,7 @@ class Query:
     """
 
     text: str | None = None
-    vector: Vector | None = field(default=None, compare=False, repr=False)
+    vector: "Vector | None" = field(default=None, compare=False, repr=False)
     namespace: Namespace = ()
     k: int = 10
     filter: Filter | Mapping[str, object] | None = None

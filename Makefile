@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Both create what they need in .venv and can be run again.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+ADAPTERS := -e integrations/langchain -e integrations/llama-index
+SHIPPED := ums_core integrations/langchain/langchain_ums docs/demo/demo.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types tests bench clean
+
+help:  ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.demo  ## remember a month of conversation and answer questions about it
+	@$(BIN)/python docs/demo/demo.py
+
+test: $(VENV)/.dev lint types tests  ## set up and check everything
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev
+	$(BIN)/mypy $(SHIPPED)
+	cd integrations/llama-index && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p llama_index.retrievers.ums
+
+tests: $(VENV)/.dev
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests integrations --cov --cov-report=term -q
+
+bench: $(VENV)/.dev  ## time the store beside raw libraries and Chroma (some minutes)
+	$(BIN)/python -m ums_core.bench store
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "ums-core needs Python 3.11 or newer; name one with PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml integrations/langchain/pyproject.toml integrations/llama-index/pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (once) ..."
+	@$(PIP) install -c constraints.txt -e '.[lite,faiss,security]' $(ADAPTERS) rich
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama-index/pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (once) ..."
+	@$(PIP) install -c constraints.txt -e '.[dev]' $(ADAPTERS)
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,101 @@
+"""Memories as nodes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Literal
+from urllib.parse import quote
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from ums_core import EnhancedMemoryStore, Filter, Hit, LocalStore, Query
+
+__all__ = ["UMSRetriever"]
+
+_ORIGIN = "ums"
+
+
+class UMSRetriever(BaseRetriever):
+    """The memories that answer a question as nodes, best first; a higher score is better.
+
+    A node's ``text`` is the memory's text, its ``metadata`` the memory's own, and under the reserved key ``ums``, which
+    no prompt and no embedding sees, where it comes from: ``id``, ``namespace``, ``role``, ``speaker``, ``session``,
+    ``occurred_at`` and ``created_at`` in ISO 8601, and ``tags``. One memory is the same node in every answer, so that
+    fusion can count it once.
+
+    LlamaIndex drops nodes whose id it has seen, while the id of a memory is its own only within its namespace. So
+    ``node_id`` is the namespace and the id, percent-encoded and joined by ``/``: ``users/u1%40example.org/7f3a``.
+
+    The store embeds the question; where the ``QueryBundle`` holds an ``embedding``, that is compared instead, and must
+    come from the store's embedder. Cheap to make: give each user one, on one store. One object serves any number of
+    threads and event loops. It does not close the store.
+
+    Args:
+        store: what ``open_store`` returned, or an ``EnhancedMemoryStore``.
+        k: how many nodes at most, from 1. LlamaIndex's own default is 2, for chunks of documents; memories are shorter.
+        namespace: a prefix, matched label by label; ``()`` searches everything.
+        filter: a ``Filter``, or a dict such as ``{"role": "user", "importance": {"$gte": 0.5}}``.
+        mode: ``hybrid`` fuses vectors and keywords; ``vector`` and ``keyword`` use one alone.
+
+    Raises:
+        InvalidInput: an option cannot be used.
+        TypeError: store is something else.
+    """
+
+    def __init__(
+        self,
+        store: LocalStore | EnhancedMemoryStore,
+        k: int = 10,
+        namespace: tuple[str, ...] = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        mode: Literal["hybrid", "vector", "keyword"] = "hybrid",
+    ) -> None:
+        super().__init__()
+        self._given = _checked(store)
+        self._query = Query(text="?", k=k, namespace=namespace, filter=filter, mode=mode)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        store = self._given.sync if isinstance(self._given, EnhancedMemoryStore) else self._given
+        return [_node(hit) for hit in store.search(self._asked(query_bundle))]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [_node(hit) for hit in await self._door.search(self._asked(query_bundle))]
+
+    @cached_property
+    def _door(self) -> EnhancedMemoryStore:
+        # Two threads may each make one at the same moment; either serves, and the other is garbage.
+        return self._given if isinstance(self._given, EnhancedMemoryStore) else EnhancedMemoryStore(self._given)
+
+    def _asked(self, bundle: QueryBundle) -> Query:
+        return replace(self._query, text=bundle.query_str, vector=bundle.embedding)
+
+
+def _checked(store: object) -> LocalStore | EnhancedMemoryStore:
+    if not isinstance(store, LocalStore | EnhancedMemoryStore):
+        kind = type(store).__name__
+        raise TypeError(f"store must be what open_store(settings) returns, or an EnhancedMemoryStore, got {kind}")
+    return store
+
+
+def _node(hit: Hit) -> NodeWithScore:
+    memory = hit.memory
+    # No score in here: it changes from question to question, and fusion tells nodes apart by text and metadata.
+    origin = {
+        "id": memory.id,
+        "namespace": list(memory.namespace),
+        "role": memory.role,
+        "speaker": memory.speaker,
+        "session": memory.session,
+        "occurred_at": None if memory.occurred_at is None else memory.occurred_at.isoformat(),
+        "created_at": memory.created_at.isoformat(),
+        "tags": list(memory.tags),
+    }
+    node = TextNode(
+        id_="/".join(quote(label, safe="") for label in (*memory.namespace, memory.id)),
+        text=memory.text,
+        metadata={**memory.metadata, _ORIGIN: origin},
+        excluded_llm_metadata_keys=[_ORIGIN],
+        excluded_embed_metadata_keys=[_ORIGIN],
+    )
+    return NodeWithScore(node=node, score=hit.score)

@@ -1,0 +1,116 @@
+"""The shape of the house: sizes, names, what is imported, and what stands beside what."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ums_core
+from ums_core import EnhancedMemoryStore, LocalStore, MemoryStore, errors
+
+ROOT = Path(__file__).parents[2]
+CORE = sorted((ROOT / "ums_core").rglob("*.py"))
+ADAPTERS = sorted(path for path in (ROOT / "integrations").rglob("*.py") if "tests" not in path.parts)
+MAX_FUNCTION_LINES = 60
+TOP_LEVEL = {
+    "ums_core", "integrations", "tests", "notebooks", "docs", "pyproject.toml", "README.md", "LICENSE", "SECURITY.md",
+    "Makefile", "constraints.txt",
+}  # fmt: skip
+# Each optional package and the one file that may import it.
+OPTIONAL = {
+    "faiss": "index/faiss.py",
+    "sqlcipher3": "storage/connect.py",
+    "wordllama": "encoders/static.py",
+    "sentence_transformers": "encoders/sentence_transformer.py",
+}
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_core_file_has_at_most_400_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_adapter_file_has_at_most_200_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 200
+
+
+@pytest.mark.parametrize("path", CORE + ADAPTERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_function_is_longer_than_a_screen(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or node.lineno) - node.lineno < MAX_FUNCTION_LINES, node.name
+
+
+def test_the_top_level_is_what_the_architecture_says() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()  # noqa: S607
+    top = {name.split("/")[0] for name in tracked}
+    assert {name for name in top if not name.startswith(".")} <= TOP_LEVEL
+
+
+def test_public_names_are_exact_and_sorted() -> None:
+    assert ums_core.__all__ == sorted(ums_core.__all__)
+    for name in ums_core.__all__:
+        assert getattr(ums_core, name) is not None
+    assert dir(ums_core) == ums_core.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = ums_core.nonsense
+
+
+def test_importing_the_package_loads_nothing_optional() -> None:
+    code = "import sys, ums_core; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not loaded & {*OPTIONAL, "torch", "numpy", "pydantic", "filelock", "langchain_core", "llama_index"}
+
+
+def test_importing_costs_at_most_half_more_than_its_two_dependencies() -> None:
+    def seconds(statement: str) -> float:
+        code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+        runs = [
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)
+        ]
+        return min(float(run.stdout) for run in runs)
+
+    assert seconds("import ums_core") <= 1.5 * seconds("import pydantic_settings, numpy")
+
+
+@pytest.mark.parametrize("package", OPTIONAL)
+def test_an_optional_package_is_imported_in_one_file(package: str) -> None:
+    importing = re.compile(rf"^\s*(import|from) {package}\b", re.MULTILINE)
+    inside = [path for path in CORE if "bench" not in path.parts and importing.search(path.read_text())]
+    assert [str(path.relative_to(ROOT / "ums_core")) for path in inside] == [OPTIONAL[package]]
+
+
+def test_the_door_mirrors_every_verb() -> None:
+    for name, verb in inspect.getmembers(LocalStore, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        mirrored = getattr(EnhancedMemoryStore, name)
+        assert inspect.iscoroutinefunction(mirrored), name
+        assert inspect.signature(mirrored) == inspect.signature(verb), name
+
+
+def test_a_local_store_has_the_signatures_of_the_protocol() -> None:
+    for name, verb in inspect.getmembers(MemoryStore, inspect.isfunction):
+        if not name.startswith("_"):
+            assert inspect.signature(getattr(LocalStore, name)) == inspect.signature(verb), name
+
+
+def test_the_error_tree_is_drawn_as_it_is() -> None:
+    drawing = errors.__doc__ or ""
+    classes = [getattr(errors, name) for name in errors.__all__]
+    assert all(re.search(rf"\b{cls.__name__}\b", drawing) for cls in classes)
+    assert len({cls.code for cls in classes}) == len(classes)
+
+
+def test_every_error_code_is_documented() -> None:
+    page = (ROOT / "docs/reference/errors.md").read_text()
+    for name in errors.__all__:
+        assert f"`{getattr(errors, name).code}`" in page
+        assert f"`{name}`" in page

@@ -1,0 +1,106 @@
+"""The awaitable door."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ums_core import Draft, EnhancedMemoryStore, Patch, Query, UnifiedSettings, open_store
+from ums_core.errors import StoreClosed
+
+
+async def test_every_verb_works_through_the_door() -> None:
+    async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as store:
+        made = await store.add_memory("hello world", role="user", namespace=("a",), idempotency_key="k")
+        assert await store.add_memory("hello world", role="user", namespace=("a",), idempotency_key="k") == made
+        assert await store.get([made.id], namespace=("a",)) == [made]
+        (changed,) = await store.update([Patch(id=made.id, namespace=("a",), changes={"tags": ["t"]})])
+        assert changed.tags == ("t",)
+        assert (await store.search(Query(text="hello")))[0].memory == changed
+        assert await store.semantic_search("hello world", k=1) == [changed]
+        (pair,) = await store.semantic_search("hello world", return_distance=True, metadata_filter={"role": "user"})
+        assert pair[0] == changed
+        assert pair[1] == pytest.approx(0.0, abs=1e-6)
+        assert (await store.scan()).memories == [changed]
+        assert await store.count(filter={"role": "user"}) == 1
+        assert await store.namespaces() == [("a",)]
+        assert (await store.health()).status == "ok"
+        assert await store.verify() == []
+        await store.settle()
+        await store.kv_put("c", {"a": b"1", "b": {"x": [1]}})
+        assert await store.kv_get("c", ["b", "a", "no"]) == [{"x": [1]}, b"1", None]
+        assert await store.kv_scan("c", after="a") == [("b", {"x": [1]})]
+        assert await store.kv_delete("c", ["a", "no"]) == 1
+        await store.close_models()
+        assert await store.reembed("hashing:16") == 1
+        assert await store.delete([made.id], namespace=("a",)) == 1
+
+
+async def test_a_vector_of_ones_own_comes_back_at_distance_zero() -> None:
+    settings = UnifiedSettings.for_testing()
+    vector = [1.0] * settings.model.vector_dim
+    async with EnhancedMemoryStore(settings) as store:
+        await store.add_memory(text="Hello world!", embedding=vector, role="user", tags=["greeting"])
+        pairs = await store.semantic_search(
+            vector=vector, k=3, metadata_filter={"role": "user"}, level=0, return_distance=True
+        )
+    assert [(memory.text, round(distance, 6)) for memory, distance in pairs] == [("Hello world!", 0.0)]
+
+
+def test_one_object_serves_one_loop_after_the_other_and_callers_without_a_loop() -> None:
+    store = EnhancedMemoryStore(UnifiedSettings.for_testing())
+    asyncio.run(_add(store, "one"))
+    asyncio.run(_add(store, "two"))
+    store.sync.add([Draft(text="three")])
+    assert asyncio.run(_count(store)) == 3
+    asyncio.run(store.close())
+
+
+async def _add(store: EnhancedMemoryStore, text: str) -> None:
+    await store.add_memory(text)
+
+
+async def _count(store: EnhancedMemoryStore) -> int:
+    return await store.count()
+
+
+async def test_many_tasks_at_once_lose_nothing() -> None:
+    async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as store:
+        await asyncio.gather(*(store.add_memory(f"note {n}") for n in range(100)))
+        assert await store.count() == 100
+
+
+async def test_a_store_that_was_given_stays_open_and_one_that_was_opened_is_closed() -> None:
+    with open_store(UnifiedSettings.for_testing()) as given:
+        door = EnhancedMemoryStore(given)
+        await door.add_memory("a")
+        await door.close()
+        await door.close()
+        assert given.count() == 1
+    owner = EnhancedMemoryStore(UnifiedSettings.for_testing())
+    inner = owner.sync
+    await owner.close()
+    with pytest.raises(StoreClosed):
+        inner.count()
+    with pytest.raises(StoreClosed):
+        await owner.count()
+
+
+async def test_a_door_closed_before_its_first_use_does_not_open() -> None:
+    door = EnhancedMemoryStore(UnifiedSettings.for_testing())
+    await door.close()
+    with pytest.raises(StoreClosed):
+        _ = door.sync
+
+
+async def test_settings_come_from_the_environment_when_none_are_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AI_MODEL__EMBEDDER", "hashing")
+    async with EnhancedMemoryStore() as store:
+        await store.add_memory("kept")
+    assert (tmp_path / "data/memory.db").exists()
+    monkeypatch.setenv("AI_DATABASE__BACKEND", "exact")
+    with open_store() as blocking:
+        assert blocking.count() == 1

@@ -1,0 +1,558 @@
+import copy
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ums_core.errors import SettingsError
+from ums_core.settings import DatabaseSettings, DecayWeights, ModelConfig, UnifiedSettings, reference
+from ums_core.settings.unified import _remove
+
+ROOT = Path(__file__).parents[2]
+DEFAULTS = {
+    "AI_DATABASE__URL": "sqlite:///./data/memory.db",
+    "AI_DATABASE__BACKEND": "faiss",
+    "AI_DATABASE__WAL_CHECKPOINT_INTERVAL": "60.0",
+    "AI_DATABASE__WAL_CHECKPOINT_WRITES": "1000",
+    "AI_MODEL__EMBEDDER": "static",
+    "AI_MODEL__VECTOR_DIM": "384",
+    "AI_MODEL__MODALITIES": '["text"]',
+    "AI_MODEL__VECTOR_DIMS": "{}",
+    "AI_PERF__MAX_WORKERS": "4",
+    "AI_MONITORING__ENABLE_METRICS": "false",
+    "AI_DYNAMICS__DECAY_RATE": "30.0",
+    "AI_DYNAMICS__DECAY_WEIGHTS__IMPORTANCE": "0.4",
+    "AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY": "0.3",
+    "AI_DYNAMICS__DECAY_WEIGHTS__VALENCE": "0.3",
+    "AI_RANKING__USE_CROSS_ENCODER": "false",
+    "AI_SUMMARY_STRATEGY": "head2tail",
+}
+OTHERS = {
+    "AI_DATABASE__URL": ("sqlite:////var/lib/ums/m.db", "sqlite:////var/lib/ums/m.db"),
+    "AI_DATABASE__BACKEND": ("exact", "exact"),
+    "AI_DATABASE__WAL_CHECKPOINT_INTERVAL": ("1.5", 1.5),
+    "AI_DATABASE__WAL_CHECKPOINT_WRITES": ("7", 7),
+    "AI_MODEL__EMBEDDER": ("hashing:64", "hashing:64"),
+    "AI_MODEL__VECTOR_DIM": ("12", 12),
+    "AI_MODEL__MODALITIES": ('["text", "image"]', ["text", "image"]),
+    "AI_MODEL__VECTOR_DIMS": ('{"image": 3}', {"image": 3}),
+    "AI_PERF__MAX_WORKERS": ("9", 9),
+    "AI_MONITORING__ENABLE_METRICS": ("true", True),
+    "AI_DYNAMICS__DECAY_RATE": ("15", 15.0),
+    "AI_DYNAMICS__DECAY_WEIGHTS__IMPORTANCE": ("0.1", 0.1),
+    "AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY": ("0.2", 0.2),
+    "AI_DYNAMICS__DECAY_WEIGHTS__VALENCE": ("0", 0.0),
+    "AI_RANKING__USE_CROSS_ENCODER": ("1", True),
+    "AI_SUMMARY_STRATEGY": ("extractive", "extractive"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("AI_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _value(settings: UnifiedSettings, name: str) -> object:
+    value: object = settings
+    for part in name.removeprefix("AI_").lower().split("__"):
+        value = getattr(value, part)
+    return value
+
+
+def _refusal(act: Callable[[], object]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        act()
+    return str(caught.value)
+
+
+# Names and defaults
+
+
+def test_every_setting_has_the_name_and_the_default_it_was_promised() -> None:
+    assert {setting.name: setting.default for setting in reference()} == DEFAULTS
+    assert len(reference()) == len(DEFAULTS)
+
+
+def test_every_setting_is_explained() -> None:
+    assert all(setting.description and setting.type for setting in reference())
+    assert next(s for s in reference() if s.name == "AI_DATABASE__BACKEND").type == "faiss or exact"
+
+
+def test_settings_without_any_source_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = UnifiedSettings()
+    for name, default in DEFAULTS.items():
+        monkeypatch.setenv(name, default)
+    assert UnifiedSettings() == nothing
+
+
+@pytest.mark.parametrize("spelling", [str.upper, str.lower])
+def test_every_setting_is_read_from_its_variable(
+    monkeypatch: pytest.MonkeyPatch, spelling: Callable[[str], str]
+) -> None:
+    for name, (text, _) in OTHERS.items():
+        monkeypatch.setenv(spelling(name), text)
+    settings = UnifiedSettings()
+    assert {name: _value(settings, name) for name in OTHERS} == {name: value for name, (_, value) in OTHERS.items()}
+
+
+def test_every_setting_is_read_from_the_dotenv_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("".join(f"{name}={text}\n" for name, (text, _) in OTHERS.items()))
+    settings = UnifiedSettings()
+    assert {name: _value(settings, name) for name in OTHERS} == {name: value for name, (_, value) in OTHERS.items()}
+
+
+def test_documentation_lists_every_setting_with_its_default() -> None:
+    page = (ROOT / "docs/reference/settings.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [f"| `{s.name}` | {s.type} | `{s.default}` | {s.description} |" for s in reference()]
+
+
+def test_dotenv_example_lists_every_setting_with_its_default() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    entries = [place for place, line in enumerate(lines) if re.match(r"# AI_\w+=", line)]
+    assert [(lines[place - 1], lines[place]) for place in entries] == [
+        (f"# {s.description}", f"# {s.name}={s.default}") for s in reference()
+    ]
+    assert all(not line or line.startswith("#") for line in lines)
+
+
+def test_dotenv_example_uncommented_is_the_defaults(tmp_path: Path) -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    (tmp_path / ".env").write_text(re.sub(r"(?m)^# (?=AI_\w+=)", "", example))
+    settings = UnifiedSettings()
+    assert settings == UnifiedSettings(_env_file=None)
+    assert settings.model_fields_set == set(UnifiedSettings.model_fields)
+
+
+# Where values come from
+
+
+def test_a_keyword_beats_the_environment_which_beats_the_dotenv_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(
+        "AI_PERF__MAX_WORKERS=2\nAI_DATABASE__BACKEND=exact\nAI_DATABASE__WAL_CHECKPOINT_WRITES=5\n"
+    )
+    monkeypatch.setenv("AI_PERF__MAX_WORKERS", "3")
+    monkeypatch.setenv("AI_DATABASE__WAL_CHECKPOINT_WRITES", "6")
+    settings = UnifiedSettings(database={"wal_checkpoint_writes": 7})
+    assert (settings.perf.max_workers, settings.database.backend) == (3, "exact")
+    assert settings.database.wal_checkpoint_writes == 7
+
+
+def test_a_group_given_as_an_object_stands_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_MODEL__EMBEDDER", "none")
+    model = ModelConfig(vector_dim=128)
+    assert UnifiedSettings(model=model).model is model
+
+
+def test_another_dotenv_file_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AI_PERF__MAX_WORKERS=2\n")
+    (tmp_path / "other.env").write_text("AI_PERF__MAX_WORKERS=3\n")
+    assert UnifiedSettings(_env_file="other.env").perf.max_workers == 3
+    assert UnifiedSettings(_env_file=None).perf.max_workers == 4
+
+
+def test_a_dotenv_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes("AI_DATABASE__URL=sqlite:///./gedächtnis.db\n".encode("latin-1"))
+    assert ".env is not UTF-8" in _refusal(UnifiedSettings)
+
+
+def test_settings_survive_copy_and_pickle() -> None:
+    settings = UnifiedSettings(model=ModelConfig(modalities=["image"], vector_dims={"image": 3}))
+    assert copy.deepcopy(settings) == pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301  # our own bytes
+
+
+# Unknown keys
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "known"),
+    [
+        ({"databse": {}}, "databse", "database"),
+        ({"database": {"uri": "x"}}, "database.uri", "database.url"),
+        ({"vector_dim": 3}, "vector_dim", "model.vector_dim"),
+        (
+            {"dynamics": {"decay_weights": {"valance": 1}}},
+            "dynamics.decay_weights.valance",
+            "dynamics.decay_weights.valence",
+        ),
+    ],
+)
+def test_an_unknown_keyword_is_refused_with_the_nearest_known_one(
+    values: dict[str, object], given: str, known: str
+) -> None:
+    assert _refusal(lambda: UnifiedSettings(**values)) == (
+        f"unknown setting {given!r}; the nearest known one is {known!r}"
+    )
+
+
+def test_an_unknown_keyword_of_a_group_is_refused_with_the_nearest_known_one() -> None:
+    refused: dict[str, Any] = {"vector_dimm": 3}
+    assert _refusal(lambda: ModelConfig(**refused)) == (
+        "unknown setting 'vector_dimm'; the nearest known one is 'vector_dim'"
+    )
+
+
+def test_an_unknown_attribute_is_refused_with_the_nearest_known_one() -> None:
+    settings = UnifiedSettings()
+    assert "nearest known one is 'dynamics'" in _refusal(lambda: setattr(settings, "dynamic", {}))
+    assert "nearest known one is 'decay_rate'" in _refusal(lambda: setattr(settings.dynamics, "decay_rat", 1))
+    assert settings == UnifiedSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("AI_DATABSE__URL", "AI_DATABASE__URL"),
+        ("AI_DATABASE_URL", "AI_DATABASE__URL"),
+        ("ai_summary_stratgy", "AI_SUMMARY_STRATEGY"),
+        ("AI_DATABASE__URL__HOST", "AI_DATABASE__URL"),
+        ("AI_MODEL__VECTOR_DIMS__IMAGE", "AI_MODEL__VECTOR_DIMS"),
+        ("AI_DYNAMICS__DECAY_WEIGHTS__IMPORTENCE", "AI_DYNAMICS__DECAY_WEIGHTS__IMPORTANCE"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, known: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert _refusal(UnifiedSettings) == (
+        f"unknown environment variable {name.upper()}; the nearest known one is {known}"
+    )
+    monkeypatch.delenv(name)
+    (tmp_path / ".env").write_text(f"{name}=1\n")
+    assert _refusal(UnifiedSettings) == f"unknown .env entry {name.upper()}; the nearest known one is {known}"
+
+
+def test_a_group_given_as_json_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AI_DATABASE", ' {"url": "sqlite:///./x.db"}')
+    assert "unknown environment variable AI_DATABASE; " in _refusal(UnifiedSettings)
+
+
+def test_variables_of_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = UnifiedSettings()
+    for name in ("AI_MODEL", "AI_MODEL_NAME", "AI_DATABASE", "AI_GATEWAY_URL", "AI_TOKEN", "MODEL", "DATABASE__URL"):
+        monkeypatch.setenv(name, "something")
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-1\nDATABASE__URL=x\n")
+    assert UnifiedSettings() == before
+
+
+def test_any_unknown_dotenv_entry_with_the_prefix_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AI_TOKEN=sk-secret\nAI_MODEL={}\n")
+    refusal = _refusal(UnifiedSettings)
+    assert "AI_TOKEN" in refusal
+    assert "AI_MODEL;" in refusal
+    assert "sk-secret" not in refusal
+
+
+@pytest.mark.parametrize("name", ["AI_SUMMARY_STRATEGY", "AI_DATABASE__URL"])
+def test_a_dotenv_entry_without_a_value_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".env").write_text(f"{name}\n")
+    assert _refusal(UnifiedSettings) == f".env entry {name} has no value; write {name}=VALUE or remove it"
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("AI_DATABASE__BACKEND", "annoy"),
+        ("AI_DATABASE__WAL_CHECKPOINT_INTERVAL", "0"),
+        ("AI_DATABASE__WAL_CHECKPOINT_INTERVAL", "inf"),
+        ("AI_DATABASE__WAL_CHECKPOINT_WRITES", "0"),
+        ("AI_MODEL__EMBEDDER", ""),
+        ("AI_MODEL__VECTOR_DIM", "0"),
+        ("AI_MODEL__VECTOR_DIM", "1.5"),
+        ("AI_MODEL__MODALITIES", "text,image"),
+        ("AI_MODEL__MODALITIES", "[]"),
+        ("AI_MODEL__MODALITIES", '["text", "text"]'),
+        ("AI_MODEL__MODALITIES", '["text", " "]'),
+        ("AI_MODEL__VECTOR_DIMS", "image=3"),
+        ("AI_MODEL__VECTOR_DIMS", '{"text": 0}'),
+        ("AI_MODEL__VECTOR_DIMS", "[]"),
+        ("AI_PERF__MAX_WORKERS", "0"),
+        ("AI_PERF__MAX_WORKERS", ""),
+        ("AI_MONITORING__ENABLE_METRICS", "maybe"),
+        ("AI_SUMMARY_STRATEGY", "HEAD2TAIL"),
+        ("AI_DYNAMICS__DECAY_RATE", "0"),
+        ("AI_DYNAMICS__DECAY_RATE", "nan"),
+        ("AI_DYNAMICS__DECAY_WEIGHTS__IMPORTANCE", "-0.1"),
+        ("AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY", "inf"),
+        ("AI_DYNAMICS__DECAY_WEIGHTS__VALENCE", "nan"),
+        ("AI_RANKING__USE_CROSS_ENCODER", "2"),
+    ],
+)
+def test_an_unusable_value_is_refused_with_its_variable_and_the_default(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(name, text)
+    refusal = _refusal(UnifiedSettings)
+    assert f"({name})" in refusal
+    assert refusal.endswith(f"; the default is {DEFAULTS[name]}")
+    assert "\n" not in refusal
+
+
+def test_every_bad_key_is_listed_with_its_value() -> None:
+    refusal = _refusal(lambda: UnifiedSettings(perf={"max_workers": 0}, model=3, dynamics={"decay_rate": 0}))
+    assert refusal.splitlines() == [
+        "model = 3: must be a valid dictionary or instance of ModelConfig",
+        "perf.max_workers (AI_PERF__MAX_WORKERS) = 0: must be greater than or equal to 1; the default is 4",
+        "dynamics.decay_rate (AI_DYNAMICS__DECAY_RATE) = 0: must be greater than 0; the default is 30.0",
+    ]
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_a_negative_or_infinite_weight_is_refused(weight: float) -> None:
+    assert f"valence = {weight}: must be" in _refusal(lambda: DecayWeights(valence=weight))
+    settings = UnifiedSettings()
+    assert "valence" in _refusal(lambda: setattr(settings.dynamics.decay_weights, "valence", weight))
+    assert settings.dynamics.decay_weights.valence == 0.3
+
+
+def test_a_long_value_is_shown_in_part() -> None:
+    refusal = _refusal(lambda: UnifiedSettings(summary_strategy="x" * 1000))
+    assert "…" in refusal
+    assert len(refusal) < 300
+
+
+def test_credentials_are_never_shown() -> None:
+    with pytest.raises(SettingsError) as caught:
+        UnifiedSettings(database={"url": "postgres://me:hunter2/@:x@host/db"})
+    assert "postgres://***@host/db" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in str(caught.value.__cause__)
+
+
+def test_a_refusal_is_a_value_error_with_a_stable_code_and_not_pydantics_own() -> None:
+    with pytest.raises(ValueError, match="max_workers") as caught:
+        UnifiedSettings(perf={"max_workers": 0})
+    assert isinstance(caught.value, SettingsError)
+    assert not isinstance(caught.value, ValidationError)
+    assert caught.value.code == "settings_error"
+
+
+# Assignment
+
+
+def test_an_assignment_is_converted_and_checked() -> None:
+    settings = UnifiedSettings()
+    settings.summary_strategy = "concat"
+    settings.dynamics.decay_rate = 15.0
+    settings.database = {"backend": "exact"}  # type: ignore[assignment]  # what is converted
+    assert (settings.summary_strategy, settings.dynamics.decay_rate) == ("concat", 15.0)
+    assert settings.database == DatabaseSettings(backend="exact")
+    assert "database.backend (AI_DATABASE__BACKEND)" in _refusal(
+        lambda: setattr(settings, "database", {"backend": "annoy"})
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("modalities", ["image"]), ("vector_dims", {"image": 3}), ("vector_dim", -1)]
+)
+def test_a_refused_assignment_changes_nothing(name: str, value: object) -> None:
+    model = ModelConfig()
+    _refusal(lambda: setattr(model, name, value))
+    assert model == ModelConfig()
+    assert model.model_fields_set == set()
+
+
+def test_a_refused_assignment_keeps_what_was_given_before() -> None:
+    model = ModelConfig(modalities=["text"])
+    _refusal(lambda: setattr(model, "modalities", ["image"]))
+    assert model.model_dump(exclude_unset=True) == {"modalities": ["text"]}
+
+
+# Modalities
+
+
+def test_text_has_the_vector_dim_unless_it_has_its_own() -> None:
+    assert ModelConfig().dim_of("text") == 384
+    assert ModelConfig(vector_dim=128).dim_of("text") == 128
+    both = ModelConfig(modalities=["text", "image"], vector_dims={"text": 384, "image": 3}, vector_dim=7)
+    assert (both.dim_of("text"), both.dim_of("image")) == (384, 3)
+
+
+def test_a_modality_other_than_text_needs_a_dimension() -> None:
+    refusal = _refusal(lambda: ModelConfig(modalities=["text", "image"]))
+    assert "no dimension for the modalities ['image']" in refusal
+    assert "vector_dims={'image': 512}" in refusal
+
+
+def test_a_dimension_of_a_modality_that_is_not_kept_is_refused() -> None:
+    assert "names ['image']" in _refusal(lambda: ModelConfig(vector_dims={"image": 3}))
+
+
+def test_the_dimension_of_an_unknown_modality_is_refused() -> None:
+    assert "unknown modality 'image'; modalities are ['text']" in _refusal(lambda: ModelConfig().dim_of("image"))
+
+
+# The database URL
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///./data/memory.db", "data/memory.db"),
+        ("sqlite:///memory.db", "memory.db"),
+        ("sqlite:////var/lib/memory.db", "/var/lib/memory.db"),
+        ("sqlite:///my%20notes/100%25.db", "my notes/100%.db"),
+        ("sqlite:///ged%C3%A4chtnis.db", "gedächtnis.db"),
+        ("sqlite:///gedächtnis.db", "gedächtnis.db"),
+        ("sqlite:///a%3Fb%23c.db", "a?b#c.db"),
+    ],
+)
+def test_a_database_url_names_a_file(url: str, path: str) -> None:
+    assert DatabaseSettings(url=url).path == Path(path)
+
+
+@pytest.mark.property
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_any_path_survives_a_url(name: str) -> None:
+    path = f"/{name}.db"
+    assert DatabaseSettings(url=f"sqlite:///{quote(path)}").path == Path(path)
+
+
+@pytest.mark.property
+@given(st.one_of(st.text(), st.text().map("sqlite:///".__add__)))
+def test_any_url_names_a_file_or_is_refused(url: str) -> None:
+    try:
+        settings = DatabaseSettings(url=url)
+    except SettingsError:
+        return
+    assert settings.path.name
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("", "write sqlite:///relative/path.db or sqlite:////absolute/path.db"),
+        ("memory.db", "write sqlite:///relative/path.db"),
+        ("/var/lib/memory.db", "write sqlite:///relative/path.db"),
+        ("sqlite://memory.db", "write sqlite:///relative/path.db"),
+        ("postgresql://localhost/db", "UnifiedSettings.for_testing()"),
+        (":memory:", "UnifiedSettings.for_testing()"),
+        ("sqlite://", "UnifiedSettings.for_testing()"),
+        ("sqlite:///:memory:", "UnifiedSettings.for_testing()"),
+        ("sqlite:///", "UnifiedSettings.for_testing()"),
+        ("sqlite:///data/", "must name a file"),
+        ("sqlite:///data/..", "must name a file"),
+        ("sqlite:///.", "must name a file"),
+        ("sqlite:///a%00.db", "must name a file"),
+        ("sqlite:///memory.db?mode=ro", "takes no query"),
+        ("sqlite:///memory.db#1", "%23 for #"),
+        ("sqlite:///100%.db", "write %25"),
+        ("sqlite:///%FF.db", "must decode to UTF-8"),
+    ],
+)
+def test_a_url_that_names_no_sqlite_file_is_refused_with_a_remedy(url: str, remedy: str) -> None:
+    assert remedy in _refusal(lambda: DatabaseSettings(url=url))
+
+
+# Testing
+
+
+def test_settings_for_testing_have_a_directory_of_their_own() -> None:
+    one, other = UnifiedSettings.for_testing(), UnifiedSettings.for_testing()
+    assert one.database.path.parent.name.startswith("ums-")
+    assert one.database.path.parent.is_dir()
+    assert one.database.path.is_absolute()
+    assert one.database.path != other.database.path
+
+
+def test_settings_for_testing_read_neither_the_environment_nor_the_dotenv_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AI_SUMMARY_STRATEGY", "concat")
+    monkeypatch.setenv("AI_DATABSE__URL", "x")
+    (tmp_path / ".env").write_bytes(b"AI_PERF__MAX_WORKERS=\xff")
+    settings = UnifiedSettings.for_testing()
+    assert (settings.summary_strategy, settings.perf.max_workers) == ("head2tail", 1)
+    assert (settings.model.embedder, settings.model.vector_dim) == ("hashing", 384)
+    assert settings.database.backend == "exact"
+
+
+@pytest.mark.parametrize("model", [{"vector_dim": 8}, ModelConfig(vector_dim=8)])
+def test_overrides_are_merged_into_the_settings_for_testing(model: object) -> None:
+    settings = UnifiedSettings.for_testing(
+        model=model, database={"backend": "faiss"}, dynamics={"decay_rate": 1}, summary_strategy="concat"
+    )
+    assert settings.model == ModelConfig(embedder="hashing", vector_dim=8)
+    assert settings.database.backend == "faiss"
+    assert settings.database.path.parent.is_dir()
+    assert (settings.dynamics.decay_rate, settings.summary_strategy) == (1.0, "concat")
+
+
+def test_settings_for_testing_take_another_database() -> None:
+    settings = UnifiedSettings.for_testing(database=DatabaseSettings(url="sqlite:///./x.db"))
+    assert settings.database.path == Path("x.db")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        ({"databse": {}}, "nearest known one is 'database'"),
+        ({"database": 3}, "database = 3"),
+        ({"perf": {"max_workers": 0}}, "perf.max_workers (AI_PERF__MAX_WORKERS) = 0"),
+    ],
+)
+def test_unusable_overrides_are_refused(overrides: dict[str, object], complaint: str) -> None:
+    assert complaint in _refusal(lambda: UnifiedSettings.for_testing(**overrides))
+
+
+def _run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=True
+    )
+    return done.stdout.decode().strip()
+
+
+def test_the_directory_for_testing_outlives_its_settings_and_is_removed_at_exit() -> None:
+    directory = _run(
+        "from ums_core.settings import UnifiedSettings\n"
+        "path = UnifiedSettings.for_testing().database.path\n"
+        "path.write_bytes(b'x')\n"
+        "print(path.parent)"
+    )
+    assert Path(directory).name.startswith("ums-")
+    assert not Path(directory).exists()
+
+
+def test_a_forked_child_leaves_the_directory_to_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "of-the-parent").mkdir()
+    _remove(str(tmp_path / "of-the-parent"), os.getpid() + 1)
+    assert (tmp_path / "of-the-parent").is_dir()
+    _remove(str(tmp_path / "of-the-parent"), os.getpid())
+    assert not (tmp_path / "of-the-parent").exists()
+
+
+def test_importing_settings_loads_pydantic_and_nothing_else() -> None:
+    loaded = _run(
+        "import sys, ums_core\n"
+        "before = set(sys.modules)\n"
+        "import ums_core.settings\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)\n"
+        "print(*(name for name in new if not name.startswith('_')))"
+    )
+    assert set(loaded.split()) <= {
+        "annotated_types",
+        "dotenv",
+        "pydantic",
+        "pydantic_core",
+        "pydantic_settings",
+        "typing_extensions",
+        "typing_inspection",
+        "ums_core",
+    }

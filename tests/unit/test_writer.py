@@ -1,0 +1,84 @@
+"""Group commit."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from ums_core.storage.writer import GroupWriter
+
+Work = Callable[[list[str]], object]
+
+
+class Log:
+    """Stands where a database would: a transaction is a list that is kept or thrown away."""
+
+    def __init__(self) -> None:
+        self.committed: list[str] = []
+        self.commits = 0
+        self.entered = threading.Event()
+        self.go = threading.Event()
+        self.go.set()
+
+    def transact(self, works: Sequence[Work]) -> list[object]:
+        self.entered.set()
+        assert self.go.wait(10)
+        pending: list[str] = []
+        results = [work(pending) for work in works]
+        self.committed += pending
+        self.commits += 1
+        return results
+
+
+def fail(_pending: list[str]) -> object:
+    raise LookupError("mine alone")
+
+
+def test_the_result_of_the_work_comes_back() -> None:
+    log = Log()
+    assert GroupWriter(log.transact).submit(lambda pending: pending.append("a") or 7) == 7
+    assert log.committed == ["a"]
+
+
+def test_threads_that_wait_share_one_commit_and_one_that_fails_fails_alone() -> None:
+    log = Log()
+    writer = GroupWriter(log.transact)
+    outcomes: dict[str, object] = {}
+
+    def run(name: str, work: Work) -> None:
+        try:
+            outcomes[name] = writer.submit(work)
+        except LookupError as error:
+            outcomes[name] = error
+
+    log.go.clear()
+    first = threading.Thread(target=run, args=("first", lambda pending: pending.append("first")))
+    first.start()
+    assert log.entered.wait(10)
+    works: dict[str, Work] = {name: (lambda pending, name=name: pending.append(name)) for name in "abc"}
+    others = [threading.Thread(target=run, args=item) for item in [*works.items(), ("bad", fail)]]
+    for thread in others:
+        thread.start()
+    while len(writer._waiting) < len(others):
+        pass
+    log.go.set()
+    for thread in [first, *others]:
+        thread.join(10)
+    assert sorted(log.committed) == ["a", "b", "c", "first"]
+    assert isinstance(outcomes.pop("bad"), LookupError)
+    assert set(outcomes) == {"first", "a", "b", "c"}
+    # One for the first, then the group failed and each was tried alone.
+    assert log.commits == 4
+
+
+def test_an_interrupt_of_the_leader_is_raised_there_and_leaves_the_writer_usable() -> None:
+    log = Log()
+    writer = GroupWriter(log.transact)
+
+    def interrupted(_pending: list[str]) -> object:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writer.submit(interrupted)
+    assert writer.submit(lambda pending: pending.append("after")) is None
+    assert log.committed == ["after"]

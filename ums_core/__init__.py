@@ -1,0 +1,65 @@
+"""UMS: a memory for LLM agents that is theirs.
+
+``open_store(settings)`` gives a blocking, thread-safe store; ``EnhancedMemoryStore(settings)`` is the same, awaitable.
+Both speak the protocol ``MemoryStore``; what goes in are ``Draft`` objects, what comes out are ``Memory`` and ``Hit``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ums_core.errors import UMSError
+from ums_core.records import Draft, Filter, Health, Hit, Memory, Page, Passage, Patch, Query
+
+if TYPE_CHECKING:
+    from ums_core.aio import EnhancedMemoryStore
+    from ums_core.channels.build import open_store
+    from ums_core.channels.local import LocalStore
+    from ums_core.ports import Embedder, EmbedderIdentity, MemoryStore
+    from ums_core.settings import ModelConfig, UnifiedSettings
+
+__all__ = [
+    "Draft",
+    "Embedder",
+    "EmbedderIdentity",
+    "EnhancedMemoryStore",
+    "Filter",
+    "Health",
+    "Hit",
+    "LocalStore",
+    "Memory",
+    "MemoryStore",
+    "ModelConfig",
+    "Page",
+    "Passage",
+    "Patch",
+    "Query",
+    "UMSError",
+    "UnifiedSettings",
+    "open_store",
+]
+
+# Imported at first use, so that importing the package costs little and needs no optional package.
+_LATER = {
+    "Embedder": "ums_core.ports",
+    "EmbedderIdentity": "ums_core.ports",
+    "EnhancedMemoryStore": "ums_core.aio",
+    "LocalStore": "ums_core.channels.local",
+    "MemoryStore": "ums_core.ports",
+    "ModelConfig": "ums_core.settings",
+    "UnifiedSettings": "ums_core.settings",
+    "open_store": "ums_core.channels.build",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name at its first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'ums_core' has no attribute {name!r}")
+    value = getattr(import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

@@ -1,0 +1,204 @@
+"""The awaitable door: one thread hop a call, no loop of its own."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Literal, Self, TypeVar, overload
+
+from ums_core.channels.build import open_store
+from ums_core.channels.local import LocalStore
+from ums_core.errors import StoreClosed
+from ums_core.pipeline.reembed import Progress
+from ums_core.ports import Embedder
+from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
+from ums_core.records.memory import Vector
+from ums_core.settings import UnifiedSettings
+
+__all__ = ["EnhancedMemoryStore"]
+
+T = TypeVar("T")
+
+
+class EnhancedMemoryStore:
+    """The awaitable face of a store: every verb of ``MemoryStore``, and the verbs users know.
+
+    Each call hops once to a thread pool of ``settings.perf.max_workers``; nothing is bound to an event loop, so one
+    object serves any number of loops, one after the other or side by side. A write that is cancelled may still
+    commit: give it an ``idempotency_key`` if it is to be repeated.
+
+    Args:
+        source: settings, which open a store at the first use and close it with this object; a store, which stays its
+            owner's; None reads the environment.
+    """
+
+    def __init__(self, source: UnifiedSettings | LocalStore | None = None) -> None:
+        self._store = source if isinstance(source, LocalStore) else None
+        self._settings = source if isinstance(source, UnifiedSettings) else UnifiedSettings()
+        self._owns = self._store is None
+        self._closed = False
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(self._settings.perf.max_workers, thread_name_prefix="ums")
+
+    @property
+    def sync(self) -> LocalStore:
+        """The same store for callers without a loop; opened at the first use, which blocks."""
+        with self._lock:
+            if self._store is None:
+                if self._closed:
+                    raise StoreClosed("this EnhancedMemoryStore was closed; make a new one")
+                self._store = open_store(self._settings)
+            return self._store
+
+    async def add_memory(
+        self,
+        text: str = "",
+        *,
+        embedding: "Vector | None" = None,
+        idempotency_key: str | None = None,
+        **fields: object,
+    ) -> Memory:
+        """Store one memory and return it.
+
+        Args:
+            text: what to remember.
+            embedding: the caller's own vector, shape (d,); None lets the store embed the text.
+            idempotency_key: the same key with the same memory stores it once.
+            **fields: any other field of :class:`~ums_core.Draft`, such as ``role``, ``tags`` or ``namespace``.
+        """
+        draft = Draft(text=text, embedding=embedding, **fields)  # type: ignore[arg-type]  # checked by Draft
+        return (await self.add([draft], idempotency_key=idempotency_key))[0]
+
+    @overload
+    async def semantic_search(
+        self, query: str | None = None, *, return_distance: Literal[True], **options: object
+    ) -> list[tuple[Memory, float]]: ...
+
+    @overload
+    async def semantic_search(
+        self, query: str | None = None, *, return_distance: Literal[False] = False, **options: object
+    ) -> list[Memory]: ...
+
+    async def semantic_search(
+        self, query: str | None = None, *, return_distance: bool = False, **options: object
+    ) -> list[Memory] | list[tuple[Memory, float]]:
+        """The memories nearest in meaning, best first.
+
+        Args:
+            query: the question in words; or give ``vector=``.
+            return_distance: give (memory, distance) pairs; the distance is 1 - cosine, in [0, 2], lower is nearer.
+            **options: ``vector``, ``k``, ``metadata_filter``, ``level``, ``namespace`` and ``modality``, as in
+                :class:`~ums_core.Query`, where ``metadata_filter`` is called ``filter``.
+        """
+        if "metadata_filter" in options:
+            options["filter"] = options.pop("metadata_filter")
+        question = Query(text=query, mode="vector", **options)  # type: ignore[arg-type]  # checked by Query
+        hits = await self.search(question)
+        if return_distance:
+            return [(hit.memory, 1.0 - (hit.similarity or 0.0)) for hit in hits]
+        return [hit.memory for hit in hits]
+
+    async def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
+        """Store the drafts durably and return them as memories, in the same order."""
+        return await self._hop(lambda: self.sync.add(drafts, idempotency_key=idempotency_key))
+
+    async def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
+        """The memories of one exact namespace, in the order of the ids, None where there is none."""
+        return await self._hop(lambda: self.sync.get(ids, namespace=namespace, vectors=vectors))
+
+    async def update(self, patches: Sequence[Patch], *, idempotency_key: str | None = None) -> list[Memory]:
+        """Change some fields of existing memories and return them as they are now."""
+        return await self._hop(lambda: self.sync.update(patches, idempotency_key=idempotency_key))
+
+    async def delete(self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None) -> int:
+        """Delete from one exact namespace, and return how many there were; unknown ids are ignored."""
+        return await self._hop(lambda: self.sync.delete(ids, namespace=namespace, idempotency_key=idempotency_key))
+
+    async def search(self, query: Query) -> list[Hit]:
+        """The best hits, best first, at most ``query.k``; what has expired is never among them."""
+        return await self._hop(lambda: self.sync.search(query))
+
+    async def scan(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        limit: int = 100,
+        cursor: int | None = None,
+    ) -> Page:
+        """One page of all memories under a namespace prefix, in the order in which they were first stored."""
+        return await self._hop(lambda: self.sync.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor))
+
+    async def count(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    ) -> int:
+        """How many memories there are under a namespace prefix."""
+        return await self._hop(lambda: self.sync.count(namespace=namespace, filter=filter))
+
+    async def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
+        """All namespaces under the prefix that hold a memory, in ascending order of labels."""
+        return await self._hop(lambda: self.sync.namespaces(prefix=prefix))
+
+    async def health(self) -> Health:
+        """Whether writes are taken, and what stands behind the answers."""
+        return await self._hop(lambda: self.sync.health())  # noqa: PLW0108  # opens the store in the pool, not here
+
+    async def reembed(self, embedder: Embedder | str | None = None, *, progress: Progress | None = None) -> int:
+        """Embed every text anew with another embedder and switch to it at once; see ``LocalStore.reembed``."""
+        return await self._hop(lambda: self.sync.reembed(embedder, progress=progress))
+
+    async def verify(self) -> list[str]:
+        """Differences between the indexes and storage, in words; empty when there is none."""
+        return await self._hop(lambda: self.sync.verify())  # noqa: PLW0108  # opens the store in the pool, not here
+
+    async def settle(self) -> None:
+        """Return when no index has work left in the background; searches never need it."""
+        await self._hop(lambda: self.sync.settle())  # noqa: PLW0108  # opens the store in the pool, not here
+
+    async def close_models(self) -> None:
+        """Free the embedder's weights; the next text loads them again."""
+        await self._hop(lambda: self.sync.close_models())  # noqa: PLW0108  # opens the store in the pool, not here
+
+    async def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
+        """Set keys of a collection to bytes or JSON values, all or none."""
+        await self._hop(lambda: self.sync.kv_put(collection, items))
+
+    async def kv_get(self, collection: str, keys: Sequence[str]) -> list[object]:
+        """The values in the order of the keys, None where there is none."""
+        return await self._hop(lambda: self.sync.kv_get(collection, keys))
+
+    async def kv_delete(self, collection: str, keys: Sequence[str]) -> int:
+        """Delete keys of a collection and return how many there were."""
+        return await self._hop(lambda: self.sync.kv_delete(collection, keys))
+
+    async def kv_scan(self, collection: str, *, after: str = "", limit: int = 1000) -> list[tuple[str, object]]:
+        """Keys greater than ``after`` with their values, in ascending order, at most ``limit``."""
+        return await self._hop(lambda: self.sync.kv_scan(collection, after=after, limit=limit))
+
+    async def close(self) -> None:
+        """Close the store if this object opened it, and let the threads go; a second call does nothing."""
+        with self._lock:
+            store = self._store if self._owns else None
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        if store is not None:
+            await asyncio.get_running_loop().run_in_executor(self._pool, store.close)
+        self._pool.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        """Open the store."""
+        await self._hop(lambda: self.sync)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the store."""
+        await self.close()
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreClosed("this EnhancedMemoryStore was closed; make a new one")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -1,0 +1,56 @@
+"""``python -m ums_core.bench COMMAND``: each command is a module of this package."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from ums_core.errors import UMSError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
+}
+
+
+class Command(Protocol):
+    """What a module named in ``COMMANDS`` offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the options of the command."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it and return the exit status."""
+        ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of one command: 0 when it ran, 2 when its input cannot be used."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m ums_core.bench",
+        description="Benchmarks of UMS, offline. 'COMMAND --help' shows the options and the output of one.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if given[:1] == [name]:
+            module = cast("Command", importlib.import_module(f"ums_core.bench.{name}"))
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    args = parser.parse_args(given)
+    try:
+        return int(args.run(args))
+    except UMSError as e:
+        message = " ".join(str(e).split())
+        print(f"{parser.prog}: error: {message}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

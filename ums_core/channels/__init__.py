@@ -1,0 +1,1 @@
+"""The places that implement `MemoryStore`, and the one module that puts them together."""

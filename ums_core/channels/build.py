@@ -1,0 +1,96 @@
+"""The composition root: settings in, a store out. The only module that names concrete mechanisms."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+
+from ums_core.channels.local import LocalStore
+from ums_core.errors import MissingExtra
+from ums_core.pipeline.indexing import Indexes
+from ums_core.pipeline.ingest import Ingest
+from ums_core.ports import Embedder, EmbedderIdentity, VectorIndex
+from ums_core.settings import UnifiedSettings
+from ums_core.storage.database import Database
+
+__all__ = ["open_store"]
+
+_log = logging.getLogger("ums_core")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_store(
+    settings: UnifiedSettings | None = None,
+    *,
+    embedder: Embedder | None = None,
+    clock: Callable[[], datetime] = _now,
+) -> LocalStore:
+    """A store on the database that the settings name, created where it does not exist. Close it, or use ``with``.
+
+    Args:
+        settings: None reads the environment and ``.env``.
+        embedder: an object of your own, in place of the one that ``settings.model.embedder`` names.
+        clock: the current time in UTC.
+
+    Raises:
+        SettingsError: the settings name something that does not exist.
+        StorageError: the file cannot be used; a subclass tells why.
+    """
+    settings = settings or UnifiedSettings()
+    embedders = partial(_embedder, settings.model.vector_dim)
+    if embedder is None:
+        embedder = embedders(settings.model.embedder)
+    path = settings.database.path
+    database = Database(
+        path,
+        clock,
+        checkpoint_writes=settings.database.wal_checkpoint_writes,
+        checkpoint_interval_s=settings.database.wal_checkpoint_interval,
+    )
+    try:
+        make = partial(_index, settings.database.backend, path, database.database_id)
+        ingest = Ingest(embedder, database.binding, settings.model.dim_of, _spans, clock)
+        return LocalStore(database, Indexes(database, make), ingest, clock, embedders)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _embedder(dim: int, name: str) -> Embedder | None:
+    from ums_core.encoders.cached import CachedEmbedder  # noqa: PLC0415  # mechanisms are imported when they are chosen
+    from ums_core.encoders.registry import make_embedder  # noqa: PLC0415  # as above
+
+    made = make_embedder(name, dim)
+    return None if made is None else CachedEmbedder(made)
+
+
+def _spans(text: str, embedder: Embedder) -> list[tuple[int, int]]:
+    from ums_core.encoders.split import split  # noqa: PLC0415  # as above
+
+    return split(text, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens)
+
+
+def _index(
+    backend: str, database: Path, database_id: str, modality: str, identity: EmbedderIdentity
+) -> tuple[VectorIndex, Path]:
+    path = database.with_name(f"{database.name}.{modality.replace('/', '%2F')}.index")
+    binding = {"database": database_id, "modality": modality, "embedder": str(identity)}
+    if backend == "faiss":
+        try:
+            from ums_core.index.faiss import FaissIndex  # noqa: PLC0415  # optional: extra `faiss`
+
+            return FaissIndex(identity.dim, binding=binding, snapshot_path=path), path
+        except MissingExtra as missing:
+            _say_once(str(missing))
+    from ums_core.index.exact import ExactIndex  # noqa: PLC0415  # as above
+
+    return ExactIndex(identity.dim, binding=binding, snapshot_path=path), path
+
+
+@cache
+def _say_once(message: str) -> None:
+    _log.warning("%s; until then every search is exact, which is slower above some thousand memories", message)

@@ -1,0 +1,267 @@
+"""The channel on this device: one database file and its indexes, without a network."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Self, TypeVar
+
+from ums_core.errors import InvalidQuery, SettingsError, StoreClosed
+from ums_core.pipeline.indexing import Indexes
+from ums_core.pipeline.ingest import Ingest, Prepared
+from ums_core.pipeline.patch import patched
+from ums_core.pipeline.reembed import Progress, reembed
+from ums_core.pipeline.repeat import answer_of, draft_parts, existing, patch_parts, replayed
+from ums_core.pipeline.retrieve import Retrieve
+from ums_core.ports import Embedder
+from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
+from ums_core.records.check import check_label, check_namespace
+from ums_core.records.memory import TEXT
+from ums_core.storage import kv
+from ums_core.storage.database import Database
+from ums_core.storage.idempotency import digest_of, once
+from ums_core.storage.transaction import SqlTransaction
+
+__all__ = ["LocalStore"]
+
+T = TypeVar("T")
+
+
+class LocalStore:
+    """A :class:`~ums_core.ports.MemoryStore` on one file; ``open_store(settings)`` makes it. Thread-safe.
+
+    Args:
+        database: the canonical store.
+        indexes: derived from it, one a modality.
+        ingest: makes rows of drafts.
+        clock: the current time in UTC.
+        embedders: an embedder by its name in the settings.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        indexes: Indexes,
+        ingest: Ingest,
+        clock: Callable[[], datetime],
+        embedders: Callable[[str], Embedder | None],
+    ) -> None:
+        self._database = database
+        self._indexes = indexes
+        self._ingest = ingest
+        self._clock = clock
+        self._embedders = embedders
+        self._retrieve = Retrieve(database, indexes.current, ingest.query_vector, clock)
+        self._closed = False
+        database.on_commit = indexes.committed
+        indexes.open()
+
+    def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
+        """Store the drafts durably and return them as memories, in the same order; see the protocol."""
+        self._writable()
+        drafts = list(drafts)
+        if not drafts:
+            return []
+        if idempotency_key is None:
+            prepared = self._ingest.prepare(drafts)
+            return self._database.write(lambda tx: _add(tx, prepared))
+        digest = digest_of(part for draft in drafts for part in draft_parts(draft))
+        # Embedded before the lock is taken, but not again for a key that has its answer.
+        known = self._database.knows_key(check_label(idempotency_key, "idempotency_key"))
+        ready = None if known else self._ingest.prepare(drafts)
+
+        def work(tx: SqlTransaction) -> list[list[object]]:
+            return self._once(
+                tx,
+                idempotency_key,
+                digest,
+                lambda: [answer_of(memory) for memory in _add(tx, ready or self._ingest.prepare(drafts))],
+            )
+
+        answers = self._database.write(work)
+        return [replayed(draft, answer) for draft, answer in zip(drafts, answers, strict=True)]
+
+    def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
+        """The memories of one exact namespace, in the order of the ids, None where there is none."""
+        return self._database.get(_ids(ids), check_namespace(namespace), vectors=vectors)
+
+    def update(self, patches: Sequence[Patch], *, idempotency_key: str | None = None) -> list[Memory]:
+        """Change some fields of existing memories and return them as they are now; see the protocol."""
+        self._writable()
+        patches = list(patches)
+        if not patches:
+            return []
+
+        def work(tx: SqlTransaction) -> list[Memory]:
+            return _add(tx, self._ingest.prepare(patched(tx, patches)))
+
+        if idempotency_key is None:
+            return self._database.write(work)
+        check_label(idempotency_key, "idempotency_key")
+        digest = digest_of(part for patch in patches for part in patch_parts(patch))
+
+        def kept(tx: SqlTransaction) -> list[Memory]:
+            self._once(tx, idempotency_key, digest, lambda: bool(work(tx)))
+            return existing(tx, patches)
+
+        return self._database.write(kept)
+
+    def delete(self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None) -> int:
+        """Delete from one exact namespace, and return how many there were; unknown ids are ignored."""
+        self._writable()
+        ids, namespace = _ids(ids), check_namespace(namespace)
+        if idempotency_key is None:
+            return self._database.write(lambda tx: tx.delete(ids, namespace)) if ids else 0
+        check_label(idempotency_key, "idempotency_key")
+        digest = digest_of(json.dumps(part).encode() for part in (["delete", *namespace], ids))
+        return self._database.write(
+            lambda tx: self._once(tx, idempotency_key, digest, lambda: tx.delete(ids, namespace))
+        )
+
+    def search(self, query: Query) -> list[Hit]:
+        """The best hits, best first, at most ``query.k``; what has expired is never among them."""
+        return self._retrieve.search(query)
+
+    def scan(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        limit: int = 100,
+        cursor: int | None = None,
+    ) -> Page:
+        """One page of all memories under a namespace prefix, in the order in which they were first stored."""
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise InvalidQuery(f"limit must be an integer of at least 1, got {limit!r}")
+        if cursor is not None and (isinstance(cursor, bool) or not isinstance(cursor, int)):
+            raise InvalidQuery(f"cursor must be what the page before said, or None for the first, got {cursor!r}")
+        return self._database.scan(check_namespace(namespace), _filter(filter), limit, cursor or 0)
+
+    def count(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    ) -> int:
+        """How many memories there are under a namespace prefix."""
+        return self._database.count(check_namespace(namespace), _filter(filter))
+
+    def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
+        """All namespaces under the prefix that hold a memory, in ascending order of labels."""
+        return self._database.namespaces(check_namespace(prefix))
+
+    def health(self) -> Health:
+        """Whether writes are taken, and what stands behind the answers."""
+        held = self._indexes.held()
+        return Health(
+            status="recovering" if any(index.recovering for index in held.values()) else "ok",
+            memories=self.count(),
+            seq=self._database.head().seq,
+            index_seq={modality: index.seq for modality, index in held.items()},
+            index={modality: index.kind for modality, index in held.items()},
+            embedder={modality: str(identity) for modality, identity in self._database.bindings().items()},
+            driver=self._database.driver,
+        )
+
+    def verify(self) -> list[str]:
+        """Differences between the indexes and storage, in words; empty when there is none.
+
+        Cost: reads every key of the vectors.
+        """
+        return self._indexes.verify()
+
+    def reembed(self, embedder: Embedder | str | None = None, *, progress: Progress | None = None) -> int:
+        """Embed every text anew with another embedder, switch to it at once, and return how many memories moved.
+
+        The former embedder answers until the switch. Killed at any point, the next call goes on where this one was.
+        Set ``AI_MODEL__EMBEDDER`` to the new one for the next time that the database is opened.
+
+        Args:
+            embedder: an object, or a name as in the settings; None is the one that the store was opened with.
+            progress: told how many memories are done, and of how many.
+
+        Raises:
+            InvalidText: a memory has a text vector but no text.
+            SettingsError: there is no such embedder, or none to move to.
+        """
+        self._writable()
+        target = self._embedders(embedder) if isinstance(embedder, str) else embedder or self._ingest.embedder
+        if target is None:
+            raise SettingsError("there is no embedder to move to: name one, such as reembed('static')")
+        try:
+            moved = reembed(self._database, self._ingest.towards(target), target.identity, progress)
+        finally:
+            bound = self._database.binding(TEXT)
+            if bound == target.identity:
+                self._ingest.embedder = target
+        return moved
+
+    def close_models(self) -> None:
+        """Free the embedder's weights; the next text loads them again."""
+        if self._ingest.embedder is not None:
+            self._ingest.embedder.close()
+
+    def settle(self) -> None:
+        """Return when no index has work left in the background; searches never need it."""
+        self._indexes.settle()
+
+    def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
+        """Set keys of a collection to bytes or JSON values, all or none."""
+        self._writable()
+        self._database.write(lambda tx: kv.put(tx.connection, collection, items))
+
+    def kv_get(self, collection: str, keys: Sequence[str]) -> list[object]:
+        """The values in the order of the keys, None where there is none."""
+        with self._database.reader() as connection:
+            return kv.get(connection, collection, keys)
+
+    def kv_delete(self, collection: str, keys: Sequence[str]) -> int:
+        """Delete keys of a collection and return how many there were."""
+        self._writable()
+        return self._database.write(lambda tx: kv.delete(tx.connection, collection, keys))
+
+    def kv_scan(self, collection: str, *, after: str = "", limit: int = 1000) -> list[tuple[str, object]]:
+        """Keys greater than ``after`` with their values, in ascending order, at most ``limit``."""
+        with self._database.reader() as connection:
+            return kv.scan(connection, collection, after=after, limit=limit)
+
+    def close(self) -> None:
+        """Save the indexes and let go of the files; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._indexes.close()
+        self._database.close()
+        self.close_models()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the store."""
+        self.close()
+
+    def _writable(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"the store on {self._database.path} was closed; open it again with open_store(settings)")
+        self._indexes.refuse_while_recovering()
+
+    @staticmethod
+    def _once(tx: SqlTransaction, key: str, digest: bytes, work: Callable[[], T]) -> T:
+        return once(tx.connection, key, digest, int(tx.now.timestamp() * 1e6), work)
+
+
+def _add(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:
+    for modality, identity in prepared.identities.items():
+        tx.bind(modality, identity)
+    return tx.add(prepared.rows)
+
+
+def _ids(ids: Sequence[str]) -> list[str]:
+    if isinstance(ids, str):
+        raise InvalidQuery(f"ids must be a list of strings, got the string {ids!r}; write [{ids!r}]")
+    return [check_label(id_, "each id") for id_ in ids]
+
+
+def _filter(condition: Filter | Mapping[str, object] | None) -> Filter | None:
+    return None if condition is None else Filter.parse(condition)

@@ -1,0 +1,1 @@
+"""Nearest neighbours: derived state that storage can rebuild at any time."""

@@ -1,0 +1,186 @@
+"""Keeps one index a modality in step with storage: at open, after each commit, and across processes."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ums_core.errors import IndexRecovering
+from ums_core.ports.embedder import EmbedderIdentity
+from ums_core.ports.index import Change, VectorIndex
+
+__all__ = ["Indexes", "Journal"]
+
+MakeIndex = Callable[[str, EmbedderIdentity], tuple[VectorIndex, Path]]
+
+
+class Committed(Protocol):
+    """One committed work, as an index sees it."""
+
+    rebound: bool
+
+    def change(self, modality: str, dim: int) -> Change:
+        """What it means for the index of a modality."""
+        ...
+
+
+class Seq(Protocol):
+    """A point of the journal."""
+
+    @property
+    def seq(self) -> int:
+        """Number of the last change before it."""
+        ...
+
+    @property
+    def hi(self) -> int:
+        """The largest row id given before it."""
+        ...
+
+
+class Journal(Protocol):
+    """Storage as an index sees it."""
+
+    def head(self) -> Seq:
+        """The end of the journal, other processes' commits included."""
+        ...
+
+    def bindings(self) -> Mapping[str, EmbedderIdentity]:
+        """What each modality is bound to."""
+        ...
+
+    def changes_since(self, seq: int, modality: str, dim: int) -> Iterator[Change]:
+        """What an index that has reached ``seq`` must take up."""
+        ...
+
+    def rebound_since(self, seq: int) -> bool:
+        """Whether the database changed its embedder after a change."""
+        ...
+
+    def rids(self, modality: str) -> npt.NDArray[np.int64]:
+        """The rows that have a vector of the modality."""
+        ...
+
+
+class Indexes:
+    """The indexes of one database, by modality; each is made when the modality is first bound.
+
+    Args:
+        journal: storage.
+        make: an empty index of a modality, and the path of its snapshot.
+    """
+
+    def __init__(self, journal: Journal, make: MakeIndex) -> None:
+        self._journal = journal
+        self._make = make
+        self._held: dict[str, tuple[EmbedderIdentity, VectorIndex]] = {}
+        # One at a time takes up changes: a committer, or a reader that found another process's commit.
+        self._lock = threading.RLock()
+        self._seq = 0
+
+    def open(self) -> None:
+        """Load the snapshots, replay what came after them, and rebuild what cannot be trusted."""
+        with self._lock:
+            self._catch_up(self._journal.head().seq)
+
+    def current(self, modality: str) -> tuple[EmbedderIdentity, VectorIndex] | None:
+        """The index of a modality, with every change committed before this call; None before its first write."""
+        seq = self._journal.head().seq
+        if seq > self._seq:
+            with self._lock:
+                if seq > self._seq:
+                    self._catch_up(seq)
+        return self._held.get(modality)
+
+    def committed(self, before: Seq, works: Sequence[Committed]) -> None:
+        """Take up the works of one commit, and what other processes committed before it."""
+        with self._lock:
+            if self._seq < before.seq or any(work.rebound for work in works):
+                self._catch_up(before.seq + len(works))
+                return
+            for modality, identity in self._journal.bindings().items():
+                if modality not in self._held:
+                    # Bound by one of these works: no earlier vector of the modality exists.
+                    self._held[modality] = identity, self._make(modality, identity)[0]
+                _, index = self._held[modality]
+                for work in works:
+                    change = work.change(modality, identity.dim)
+                    if change.seq > index.seq:
+                        index.apply(change)
+            self._seq = max(self._seq, before.seq + len(works))
+
+    def refuse_while_recovering(self) -> None:
+        """Raise while any index is being rebuilt.
+
+        Raises:
+            IndexRecovering: reads go on; retry the write.
+        """
+        for modality, (_, index) in self._held.items():
+            if index.recovering:
+                raise IndexRecovering(
+                    f"the {modality} index is being rebuilt from storage: searches are answered exactly, writes are "
+                    "refused until it is done; retry in a second",
+                    retry_after_s=1.0,
+                )
+
+    def verify(self) -> list[str]:
+        """Differences between each index and storage, in words; empty when the sets are equal."""
+        with self._lock:
+            self._catch_up(self._journal.head().seq)
+            return [
+                f"the {modality} index and storage differ by {len(odd)} rows"
+                for modality, (_, index) in self._held.items()
+                if len(odd := np.setxor1d(index.rids(), self._journal.rids(modality)))
+            ]
+
+    def held(self) -> Mapping[str, VectorIndex]:
+        """The indexes by modality."""
+        return {modality: index for modality, (_, index) in self._held.items()}
+
+    def settle(self) -> None:
+        """Return when no index has work left in the background."""
+        for index in self.held().values():
+            index.settle()
+
+    def close(self) -> None:
+        """Save and close every index."""
+        with self._lock:
+            for _, index in self._held.values():
+                index.close()
+
+    def _catch_up(self, seq: int) -> None:
+        if self._held and self._journal.rebound_since(self._seq):
+            for _, index in self._held.values():
+                index.close()
+            self._held = {}
+        for modality, identity in self._journal.bindings().items():
+            if modality not in self._held:
+                self._open(modality, identity, seq)
+            else:
+                _, index = self._held[modality]
+                for change in self._journal.changes_since(index.seq, modality, identity.dim):
+                    index.apply(change)
+        self._seq = seq
+
+    def _open(self, modality: str, identity: EmbedderIdentity, seq: int) -> None:
+        index, path = self._make(modality, identity)
+        if index.load(path) and self._stale(index, seq):
+            # Storage is an older copy than the index: nothing that the snapshot says can be trusted.
+            path.unlink(missing_ok=True)
+            index.close()
+            index, path = self._make(modality, identity)
+        if index.seq:
+            for change in self._journal.changes_since(index.seq, modality, identity.dim):
+                index.apply(change)
+        else:
+            with index.recovery():
+                for change in self._journal.changes_since(0, modality, identity.dim):
+                    index.apply(change)
+        self._held[modality] = identity, index
+
+    def _stale(self, index: VectorIndex, seq: int) -> bool:
+        held = index.rids()
+        return index.seq > seq or (len(held) > 0 and int(held[-1]) > self._journal.head().hi)

@@ -1,0 +1,73 @@
+"""What stands for a write under its idempotency key, and how its answer is told again."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from ums_core.errors import MemoryNotFound
+from ums_core.pipeline.patch import DRAFT_FIELDS
+from ums_core.ports.ledger import Transaction
+from ums_core.records import Draft, Memory, Passage, Patch
+
+__all__ = ["answer_of", "draft_parts", "existing", "patch_parts", "replayed"]
+
+
+def draft_parts(draft: Draft) -> list[bytes]:
+    """All that a draft asks for, as bytes to digest."""
+    plain = {name: getattr(draft, name) for name in DRAFT_FIELDS if name != "passages"}
+    spans = [[p.modality, p.start, p.end, p.text] for p in draft.passages]
+    vectors = [draft.embedding, *(p.vector for p in draft.passages)]
+    parts = [json.dumps([plain, spans], default=str, sort_keys=True).encode()]
+    return parts + [b"" if v is None else np.asarray(v, np.float32).tobytes() for v in vectors]
+
+
+def patch_parts(patch: Patch) -> list[bytes]:
+    """All that a patch asks for, as bytes to digest."""
+    return [json.dumps([patch.namespace, patch.id, patch.changes], default=repr, sort_keys=True).encode()]
+
+
+def answer_of(memory: Memory) -> list[object]:
+    """What a memory has beyond its draft: kept with the key, it holds nothing of the text."""
+    spans = [[p.modality, p.start, p.end, p.text] for p in memory.passages]
+    return [
+        memory.id,
+        memory.created_at.isoformat(),
+        memory.updated_at.isoformat(),
+        memory.last_accessed_at.isoformat(),
+        spans,
+    ]
+
+
+def replayed(draft: Draft, answer: Sequence[Any]) -> Memory:
+    """The memory that a draft became, from the draft and what was kept of the answer."""
+    id_, created_at, updated_at, accessed_at, spans = answer
+    values = {name: getattr(draft, name) for name in DRAFT_FIELDS} | {
+        "id": id_,
+        "created_at": _moment(created_at),
+        "updated_at": _moment(updated_at),
+        "last_accessed_at": _moment(accessed_at),
+        "passages": tuple(Passage(modality=kind, start=start, end=end, text=text) for kind, start, end, text in spans),
+    }
+    return Memory(**values)
+
+
+def existing(transaction: Transaction, patches: Sequence[Patch]) -> list[Memory]:
+    """The patched memories as they are now.
+
+    Raises:
+        MemoryNotFound: one was deleted since the first use of the key.
+    """
+    found = []
+    for patch in patches:
+        (memory,) = transaction.get([patch.id], patch.namespace)
+        if memory is None:
+            raise MemoryNotFound(f"memory {patch.id!r} was updated under this idempotency key, and deleted since")
+        found.append(memory)
+    return found
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

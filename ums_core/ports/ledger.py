@@ -1,0 +1,92 @@
+"""Storage as the pipeline sees it: rows with their vectors go in, candidates and memories come out."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ums_core.ports.embedder import EmbedderIdentity
+from ums_core.records import Filter, Memory, Namespace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ums_core.ports.index import RowSet
+
+__all__ = ["Ledger", "Row", "Transaction"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A memory ready to be written.
+
+    Attributes:
+        memory: complete; an existing identity will keep its own ``created_at``.
+        vectors: one unit vector for each of the memory's passages, shape (d,) float32; none where it has no passage.
+        fresh: whether the id was made up, so that no such identity can exist.
+    """
+
+    memory: Memory
+    vectors: "Sequence[npt.NDArray[np.float32]]"
+    fresh: bool = False
+
+
+class Transaction(Protocol):
+    """One change in the making: all of it is committed, or none."""
+
+    def bind(self, modality: str, identity: EmbedderIdentity) -> None:
+        """Bind the modality of this database to an embedder, or check that it is bound to this one.
+
+        Raises:
+            EmbedderMismatch: it is bound to another.
+        """
+        ...
+
+    def add(self, rows: Sequence[Row]) -> list[Memory]:
+        """Insert or replace, and return the memories as stored; of one identity, the last row wins."""
+        ...
+
+    def get(self, ids: Sequence[str], namespace: Namespace, *, vectors: bool = False) -> list[Memory | None]:
+        """What this transaction sees."""
+        ...
+
+    def delete(self, ids: Sequence[str], namespace: Namespace) -> int:
+        """Delete and return how many there were."""
+        ...
+
+
+class Ledger(Protocol):
+    """The canonical store of rows, vectors and keyword terms."""
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run the work in a transaction, durable when this returns; concurrent callers may share one commit.
+
+        The work may run twice, when a neighbour in the shared commit fails, so it must not act outside.
+        """
+        ...
+
+    def binding(self, modality: str) -> EmbedderIdentity | None:
+        """What the modality is bound to; None before its first write."""
+        ...
+
+    def allowed(self, namespace: Namespace, condition: Filter | None) -> "RowSet | None":
+        """The rows under a namespace prefix that meet a condition; None is all."""
+        ...
+
+    def living(self, namespace: Namespace, condition: Filter) -> "RowSet":
+        """As ``allowed``, read anew and not kept: for a condition that holds now."""
+        ...
+
+    def keyword(self, text: str, limit: int, namespace: Namespace, condition: Filter | None) -> list[tuple[int, float]]:
+        """Row ids and BM25 scores of the best matches, best first."""
+        ...
+
+    def rows(self, rids: Sequence[int]) -> Mapping[int, Memory]:
+        """The memories of those rows that still exist."""
+        ...
+
+    def vectors(self, rids: Sequence[int]) -> "Mapping[int, list[npt.NDArray[np.float32]]]":
+        """The vectors of each row's passages, in their order."""
+        ...

@@ -1,0 +1,23 @@
+"""Settings, and the only reader of the environment."""
+
+from ums_core.settings.database import DatabaseSettings
+from ums_core.settings.dynamics import DecayWeights, DynamicsSettings
+from ums_core.settings.model import ModelConfig
+from ums_core.settings.monitoring import MonitoringSettings
+from ums_core.settings.perf import PerfSettings
+from ums_core.settings.ranking import RankingSettings
+from ums_core.settings.reference import Setting, reference
+from ums_core.settings.unified import UnifiedSettings
+
+__all__ = [
+    "DatabaseSettings",
+    "DecayWeights",
+    "DynamicsSettings",
+    "ModelConfig",
+    "MonitoringSettings",
+    "PerfSettings",
+    "RankingSettings",
+    "Setting",
+    "UnifiedSettings",
+    "reference",
+]

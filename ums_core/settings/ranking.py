@@ -1,0 +1,15 @@
+"""How hits are ordered."""
+
+from pydantic import Field
+
+from ums_core.settings.section import Section
+
+__all__ = ["RankingSettings"]
+
+
+class RankingSettings(Section):
+    """Reranking."""
+
+    use_cross_encoder: bool = Field(
+        default=False, description="Whether a cross-encoder, which reads query and hit together, reorders the best."
+    )

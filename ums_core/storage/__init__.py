@@ -1,0 +1,1 @@
+"""The canonical store: SQL lives here and nowhere else."""

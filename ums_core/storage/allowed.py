@@ -1,0 +1,96 @@
+"""Which rows a namespace prefix and a filter allow: read once, then only extended by what is new.
+
+A row id stands for one version of a memory and is never used twice, so whether it meets a condition never changes:
+what was read up to some row id stays right, and rows that are gone are unknown to the index anyway.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ums_core.ports.index import RowSet
+from ums_core.records import Filter, Namespace
+from ums_core.storage.connect import Connection
+from ums_core.storage.filters import compile_filter
+from ums_core.storage.table import prefix_range
+
+__all__ = ["AllowedRows", "condition_sql"]
+
+_CACHE_BYTES = 32 * 2**20
+
+
+def condition_sql(namespace: Namespace, condition: Filter | None) -> tuple[str, list[object]]:
+    """SQL over ``memories m`` and its values; an empty string allows every row."""
+    clauses: list[str] = []
+    values: list[object] = []
+    if namespace:
+        clauses.append("m.nid IN (SELECT nid FROM namespaces WHERE path >= ? AND path < ?)")
+        values += prefix_range(namespace)
+    if condition is not None:
+        sql, bound = compile_filter(condition)
+        clauses.append(f"({sql})")
+        values += bound
+    return " AND ".join(clauses), values
+
+
+@dataclass(slots=True)
+class _Entry:
+    rows: RowSet
+    read_to: int
+
+
+class AllowedRows:
+    """A cache of row sets by condition, bounded by bytes, least recently used out. Thread-safe."""
+
+    def __init__(self, max_bytes: int = _CACHE_BYTES) -> None:
+        self._entries: OrderedDict[tuple[str, tuple[object, ...]], _Entry] = OrderedDict()
+        self._bytes = 0
+        self._max_bytes = max_bytes
+        self._mutex = threading.Lock()
+
+    def get(self, connection: Connection, sql: str, values: Sequence[object], hi: int) -> RowSet:
+        """The rows that meet a condition, up to row id ``hi`` at least.
+
+        Cost: the first call reads the table or its namespace index; a later one only the rows since.
+        """
+        # A bool equals 1 as a key, and must not share its rows.
+        key = (sql, tuple((type(value), value) for value in values))
+        with self._mutex:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+        if entry is not None and entry.read_to >= hi:
+            return entry.rows
+        read_to = 0 if entry is None else entry.read_to
+        new = read_rids(connection, f"m.rid > ? AND {sql}", [read_to, *values])
+        if entry is None:
+            rows = RowSet(new)
+        else:
+            rows = entry.rows if not len(new) else RowSet(np.concatenate([entry.rows.rids, new]))
+        self._put(key, _Entry(rows, max([hi, *new[-1:].tolist()])))
+        return rows
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._mutex:
+            self._entries.clear()
+            self._bytes = 0
+
+    def _put(self, key: tuple[str, tuple[object, ...]], entry: _Entry) -> None:
+        with self._mutex:
+            old = self._entries.pop(key, None)
+            self._bytes += entry.rows.rids.nbytes - (old.rows.rids.nbytes if old else 0)
+            self._entries[key] = entry
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._entries.popitem(last=False)[1].rows.rids.nbytes
+
+
+def read_rids(connection: Connection, sql: str, values: Sequence[object]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The ids of the rows that meet a condition over ``memories m``, ascending."""
+    found = connection.execute(f"SELECT m.rid FROM memories m WHERE {sql}", values).fetchall()
+    rids = np.fromiter((row[0] for row in found), np.int64, len(found))
+    rids.sort()
+    return rids

@@ -1,0 +1,184 @@
+"""The one place that opens SQLite: driver, pragmas, the pool of readers, and what its errors mean."""
+
+import os
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+from ums_core.errors import (
+    DatabaseBusy,
+    DirectoryNotWritable,
+    DiskFull,
+    NotADatabase,
+    StorageError,
+    StoreClosed,
+)
+
+__all__ = ["Connection", "Connector", "load_driver", "prepare_directory", "translated"]
+
+# The two drivers share the DB-API but no class that a type checker could see.
+Connection: TypeAlias = Any
+
+BUSY_TIMEOUT_S = 10.0
+_CACHE_KIB = 16 * 1024
+_SECURE_DELETE_SINCE = (3, 42, 0)
+
+
+def load_driver() -> ModuleType:
+    """``sqlcipher3`` where it is installed, for its newer SQLite, or the standard library's ``sqlite3``."""
+    try:
+        import sqlcipher3.dbapi2 as newer  # type: ignore[import-untyped]  # noqa: PLC0415  # no types; extra `security`
+    except ModuleNotFoundError:
+        return sqlite3
+    return newer  # type: ignore[no-any-return]  # as above
+
+
+def prepare_directory(path: Path) -> None:
+    """Create the directory of a database, private to its owner where it is new.
+
+    Raises:
+        DirectoryNotWritable: it cannot be created, is no directory, or cannot be written.
+    """
+    parent = path.parent
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DirectoryNotWritable(
+            f"cannot create {parent} for the database: {error.strerror}; choose another AI_DATABASE__URL"
+        ) from error
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise DirectoryNotWritable(
+            f"{parent} is not writable; SQLite needs to create files beside {path.name}: "
+            "change its permissions or choose another AI_DATABASE__URL"
+        )
+    if path.is_dir():
+        raise DirectoryNotWritable(f"{path} is a directory; name a file in AI_DATABASE__URL, such as {path}/memory.db")
+
+
+class Connector:
+    """Opens connections to one database file, and keeps idle readers for the next caller.
+
+    Args:
+        path: the database file.
+        driver: a DB-API module, as ``load_driver`` gives it.
+        setup: run on every new connection, to register functions.
+    """
+
+    def __init__(self, path: Path, driver: ModuleType, setup: Callable[[Connection], None]) -> None:
+        self.path = path
+        self.driver = driver
+        self._setup = setup
+        self._idle: deque[Connection] = deque()
+        self._closed = False
+
+    @property
+    def label(self) -> str:
+        """Driver and SQLite version, such as ``sqlcipher3 (SQLite 3.53.4)``."""
+        return f"{self.driver.__name__.partition('.')[0]} (SQLite {self.driver.sqlite_version})"
+
+    @property
+    def deletes_terms(self) -> bool:
+        """Whether FTS5 can delete terms for good (its ``secure-delete`` option)."""
+        return tuple(map(int, self.driver.sqlite_version.split("."))) >= _SECURE_DELETE_SINCE
+
+    def open(self, *, writable: bool) -> Connection:
+        """A new connection in autocommit mode; it never checkpoints by itself.
+
+        Raises:
+            StorageError: by what the driver said.
+        """
+        with translated(self.path):
+            connection = self.driver.connect(
+                str(self.path), timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            try:
+                run = connection.execute
+                run("PRAGMA wal_autocheckpoint=0")
+                run(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                run("PRAGMA temp_store=MEMORY")
+                run("PRAGMA trusted_schema=OFF")
+                if writable:
+                    run("PRAGMA journal_mode=WAL")
+                    run("PRAGMA synchronous=FULL")
+                    run("PRAGMA secure_delete=ON")
+                else:
+                    run("PRAGMA query_only=ON")
+                self._setup(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    @contextmanager
+    def reader(self) -> Iterator[Connection]:
+        """A connection that only reads, from the pool; one caller has it at a time.
+
+        Raises:
+            StoreClosed: after ``close``.
+        """
+        if self._closed:
+            raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self.open(writable=False)
+        try:
+            yield connection
+        except self.driver.Error as error:
+            raise explain(error, self.path) from error
+        finally:
+            self._idle.append(connection)
+            self._close_left_over()
+
+    def _close_left_over(self) -> None:
+        # Closed while a reader was out: nobody else would close it.
+        if self._closed:
+            self.close()
+
+    def close(self) -> None:
+        """Close the idle readers; one in use is closed when it comes back."""
+        self._closed = True
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise what a driver raises as this project's errors."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in {"sqlite3", "sqlcipher3"}:
+            raise
+        raise explain(error, path) from error
+
+
+_MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
+    ("disk is full", DiskFull, "free some space; everything acknowledged before is safe"),
+    (
+        "disk i/o error",
+        DiskFull,
+        "the disk refused a write: check its space, quota and health; acknowledged writes are safe",
+    ),
+    ("not a database", NotADatabase, "name another file in AI_DATABASE__URL, or restore a backup"),
+    ("malformed", NotADatabase, "its pages are damaged: restore a backup"),
+    ("database is locked", DatabaseBusy, "another process holds the write lock: retry, or end that process"),
+    ("readonly", DirectoryNotWritable, "the file or its directory is read-only: change its permissions"),
+    ("unable to open", DirectoryNotWritable, "check that the file and its directory can be read and written"),
+)
+
+
+def explain(error: Exception, path: Path) -> StorageError:
+    """The error of this project that a driver's error stands for."""
+    said = str(error)
+    for words, kind, remedy in _MEANINGS:
+        if words in said.lower():
+            return kind(f"{path}: {said}; {remedy}")
+    return StorageError(f"{path}: {said}")

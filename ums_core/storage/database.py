@@ -1,0 +1,375 @@
+"""One database file: the canonical store of rows, vectors, terms, journal and bindings."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from ums_core.ports.embedder import EmbedderIdentity
+from ums_core.ports.index import Change, RowSet
+from ums_core.records import Filter, Memory, Namespace, Page
+from ums_core.storage import filters, journal, keyword, reembed
+from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
+from ums_core.storage.connect import Connection, Connector, load_driver, prepare_directory, translated
+from ums_core.storage.migrations import migrate
+from ums_core.storage.table import (
+    COLUMNS,
+    decode,
+    decode_namespace,
+    encode_namespace,
+    prefix_range,
+    select_rows,
+)
+from ums_core.storage.transaction import (
+    SqlTransaction,
+    find_nid,
+    read_bindings,
+    read_memories,
+    vectors_of,
+)
+from ums_core.storage.writer import GroupWriter
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+_REEMBED_BATCH = 256
+
+# Told of the journal's end before the first of these works, and of each work that changed something.
+OnCommit = Callable[[journal.Head, Sequence[SqlTransaction]], None]
+
+
+class Database:
+    """Reads through a pool, writes through one connection with group commit. Thread-safe.
+
+    Any number of processes may open the same file. Only the writer checkpoints, one process at a time, under a lock
+    file beside the database.
+
+    Args:
+        path: created where it does not exist.
+        clock: the current time in UTC.
+        checkpoint_writes: commits after which the write-ahead log is folded into the file.
+        checkpoint_interval_s: seconds after which it is, at the next commit, if there was any.
+
+    Raises:
+        StorageError: the file cannot be used; a subclass tells why.
+    """
+
+    def __init__(
+        self, path: Path, clock: Callable[[], datetime], *, checkpoint_writes: int, checkpoint_interval_s: float
+    ) -> None:
+        prepare_directory(path)
+        self.path = path
+        self.allowed_rows = AllowedRows()
+        self.on_commit: OnCommit = lambda _head, _works: None
+        self._clock = clock
+        self._checkpoint_writes = checkpoint_writes
+        self._checkpoint_interval_s = checkpoint_interval_s
+        self._connector = Connector(path, load_driver(), filters.register)
+        self._write_lock = threading.Lock()
+        self._nids: dict[str, int] = {}
+        self._paths: dict[int, Namespace] = _Namespaces(self)
+        self._bindings: dict[str, EmbedderIdentity] = {}
+        self._unfolded = 0
+        self._folded_at = time.monotonic()
+        self._closed = False
+        self._writer_connection = self._connector.open(writable=True)
+        try:
+            with translated(path):
+                secure = self._connector.deletes_terms
+                self.database_id = migrate(self._writer_connection, path, secure_terms=secure)
+                self._agree_on_terms(secure=secure)
+        except BaseException:
+            self._writer_connection.close()
+            raise
+        self._writer: GroupWriter[SqlTransaction] = GroupWriter(self._transact)
+
+    @property
+    def driver(self) -> str:
+        """Driver and SQLite version."""
+        return self._connector.label
+
+    @property
+    def deletes_terms(self) -> bool:
+        """Whether the driver deletes keyword terms for good by itself."""
+        return self._connector.deletes_terms
+
+    @contextmanager
+    def reader(self) -> Iterator[Connection]:
+        """A connection that only reads; errors of the driver are raised as this project's."""
+        with self._connector.reader() as connection:
+            yield connection
+
+    def write(self, work: Callable[[SqlTransaction], T]) -> T:
+        """Run the work in a transaction, durable when this returns; see the port."""
+        return self._writer.submit(work)
+
+    def head(self) -> journal.Head:
+        """The end of the journal, other processes' commits included."""
+        with self.reader() as connection:
+            return journal.head(connection)
+
+    def changes_since(self, seq: int, modality: str, dim: int) -> Iterator[Change]:
+        """What an index that has reached ``seq`` must take up."""
+        with self.reader() as connection:
+            yield from journal.changes_since(connection, seq, modality, dim)
+
+    def rebound_since(self, seq: int) -> bool:
+        """Whether the database changed its embedder after a change; forgets what was known of it, if so."""
+        with self.reader() as connection:
+            rebound = journal.rebound_since(connection, seq)
+        if rebound:
+            self._bindings = {}
+        return rebound
+
+    def bindings(self) -> Mapping[str, EmbedderIdentity]:
+        """What each modality is bound to."""
+        if not self._bindings:
+            with self.reader() as connection:
+                self._bindings = read_bindings(connection)
+        return self._bindings
+
+    def binding(self, modality: str) -> EmbedderIdentity | None:
+        """What the modality is bound to; None before its first write."""
+        bound = self.bindings().get(modality)
+        if bound is None:
+            with self.reader() as connection:
+                self._bindings = read_bindings(connection)
+            bound = self._bindings.get(modality)
+        return bound
+
+    def get(self, ids: Sequence[str], namespace: Namespace, *, vectors: bool) -> list[Memory | None]:
+        """The memories of one exact namespace in the order of the ids."""
+        with self.reader() as connection:
+            path = encode_namespace(namespace)
+            nid = self._nids.get(path) or find_nid(connection, path)
+            return read_memories(connection, ids, (namespace, nid), vectors=vectors)
+
+    def scan(self, namespace: Namespace, condition: Filter | None, limit: int, cursor: int) -> Page:
+        """One page in the order in which the identities were first stored."""
+        sql, values = condition_sql(namespace, condition)
+        where = f"m.birth > ? AND {sql}" if sql else "m.birth > ?"
+        with self.reader() as connection:
+            rows = connection.execute(
+                f"SELECT {COLUMNS} FROM memories m WHERE {where} ORDER BY m.birth LIMIT ?", (cursor, *values, limit + 1)
+            ).fetchall()
+        page = rows[:limit]
+        return Page([decode(row, self._paths[row[2]]) for row in page], page[-1][1] if len(rows) > limit else None)
+
+    def count(self, namespace: Namespace, condition: Filter | None) -> int:
+        """How many rows meet the conditions."""
+        sql, values = condition_sql(namespace, condition)
+        where = f"WHERE {sql}" if sql else ""
+        with self.reader() as connection:
+            return int(connection.execute(f"SELECT count(*) FROM memories m {where}", values).fetchone()[0])
+
+    def namespaces(self, prefix: Namespace) -> list[Namespace]:
+        """The namespaces under a prefix that hold a memory."""
+        where = "n.path >= ? AND n.path < ? AND" if prefix else ""
+        values = prefix_range(prefix) if prefix else ()
+        with self.reader() as connection:
+            found = connection.execute(
+                f"SELECT n.path FROM namespaces n WHERE {where} EXISTS (SELECT 1 FROM memories m WHERE m.nid = n.nid)",
+                values,
+            ).fetchall()
+        return sorted(decode_namespace(row[0]) for row in found)
+
+    def allowed(self, namespace: Namespace, condition: Filter | None) -> RowSet | None:
+        """The rows that meet the conditions, from the cache as far as it reaches; see the port."""
+        sql, values = condition_sql(namespace, condition)
+        if not sql:
+            return None
+        with self.reader() as connection:
+            return self.allowed_rows.get(connection, sql, values, journal.head(connection).hi)
+
+    def living(self, namespace: Namespace, condition: Filter) -> RowSet:
+        """The rows that meet the conditions now, not kept; see the port."""
+        sql, values = condition_sql(namespace, condition)
+        with self.reader() as connection:
+            return RowSet(read_rids(connection, sql, values))
+
+    def keyword(self, text: str, limit: int, namespace: Namespace, condition: Filter | None) -> list[tuple[int, float]]:
+        """Row ids and BM25 scores of the best matches; see the port."""
+        with self.reader() as connection:
+            scopes = self._scopes(connection, namespace)
+            expression = keyword.match_expression(text, scopes)
+            if expression is None or scopes == []:
+                return []
+            sql, values = condition_sql(
+                namespace if scopes is None or len(scopes) > keyword.MAX_SCOPES else (), condition
+            )
+            return keyword.search_terms(connection, expression, limit, (sql, values))
+
+    def rows(self, rids: Sequence[int]) -> dict[int, Memory]:
+        """The memories of those rows that still exist."""
+        with self.reader() as connection:
+            return select_rows(connection, rids, self._paths)
+
+    def vectors(self, rids: Sequence[int]) -> dict[int, list[npt.NDArray[np.float32]]]:
+        """The vectors of each row's passages."""
+        with self.reader() as connection:
+            return vectors_of(connection, rids)
+
+    def rids(self, modality: str) -> npt.NDArray[np.int64]:
+        """The rows that have a vector of the modality: what an index must hold, no more and no less."""
+        with self.reader() as connection:
+            found = connection.execute(
+                "SELECT DISTINCT pid >> 16 FROM passages WHERE modality = ?", (modality,)
+            ).fetchall()
+        return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
+
+    def aim(self, identity: EmbedderIdentity) -> int:
+        """Note where a move to another embedder goes; see ``reembed.aim``."""
+        return self.write(lambda tx: reembed.aim(tx.connection, identity))
+
+    def pending(self, limit: int) -> list[tuple[int, Memory]]:
+        """Some memories that still need a new vector."""
+        with self.reader() as connection:
+            return reembed.pending(connection, limit)
+
+    def keep(self, rows: Sequence[reembed.Kept]) -> None:
+        """Put new passages aside, durably."""
+        self.write(lambda tx: reembed.keep(tx.connection, rows))
+
+    def kept(self) -> int:
+        """How many memories have their new vectors aside."""
+        with self.reader() as connection:
+            return int(connection.execute("SELECT count(*) FROM reembedded").fetchone()[0])
+
+    def switch(
+        self, identity: EmbedderIdentity, last: Callable[[Sequence[tuple[int, Memory]]], list[reembed.Kept]]
+    ) -> int:
+        """Embed what came meanwhile, take over everything, and return how many memories moved."""
+
+        def work(tx: SqlTransaction) -> int:
+            while rows := reembed.pending(tx.connection, _REEMBED_BATCH):
+                reembed.keep(tx.connection, last(rows))
+            return reembed.switch(tx, identity)
+
+        return self.write(work)
+
+    def knows_key(self, key: str) -> bool:
+        """Whether an idempotency key has its answer."""
+        with self.reader() as connection:
+            return connection.execute("SELECT 1 FROM idempotency WHERE key = ?", (key,)).fetchone() is not None
+
+    def checkpoint(self, mode: str = "PASSIVE") -> bool:
+        """Fold the write-ahead log into the file; False when it could not be done now."""
+        with self._write_lock:
+            return self._checkpoint(mode)
+
+    def close(self) -> None:
+        """Fold the log, and close every connection. Idempotent."""
+        with self._write_lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._connector.close()
+            with translated(self.path):
+                self._checkpoint("TRUNCATE")
+                self._writer_connection.close()
+
+    def namespace_of(self, nid: int) -> Namespace:
+        """The labels of a namespace id that a row names."""
+        with self.reader() as connection:
+            row = connection.execute("SELECT path FROM namespaces WHERE nid = ?", (nid,)).fetchone()
+        return decode_namespace(row[0])
+
+    def _scopes(self, connection: Connection, namespace: Namespace) -> list[int] | None:
+        if not namespace:
+            return None
+        found = connection.execute(
+            "SELECT nid FROM namespaces WHERE path >= ? AND path < ? LIMIT ?",
+            (*prefix_range(namespace), keyword.MAX_SCOPES + 1),
+        ).fetchall()
+        return [row[0] for row in found]
+
+    def _transact(self, works: Sequence[Callable[[SqlTransaction], object]]) -> list[object]:
+        with self._write_lock, translated(self.path):
+            if self._closed:
+                # Raises what a reader would: the store is closed.
+                with self._connector.reader():
+                    pass
+            connection = self._writer_connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                first = head = journal.head(connection)
+                done: list[SqlTransaction] = []
+                results: list[object] = []
+                new_nids: dict[str, int] = {}
+                for work in works:
+                    nids = {**self._nids, **new_nids} if new_nids else self._nids
+                    transaction = SqlTransaction(
+                        connection, head, self._clock(), nids, secure_terms=self._connector.deletes_terms
+                    )
+                    results.append(work(transaction))
+                    new_nids |= transaction.new_nids
+                    after = transaction.finish()
+                    if after.seq > head.seq:
+                        done.append(transaction)
+                    head = after
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._nids.update(new_nids)
+            for transaction in done:
+                self._bindings = {**self._bindings, **transaction.bound}
+            if done:
+                self.on_commit(first, done)
+            self._fold_when_due(len(works))
+        return results
+
+    def _fold_when_due(self, writes: int) -> None:
+        self._unfolded += writes
+        overdue = time.monotonic() - self._folded_at > self._checkpoint_interval_s
+        if self._unfolded >= self._checkpoint_writes or overdue:
+            self._checkpoint("PASSIVE")
+
+    def _checkpoint(self, mode: str) -> bool:
+        self._unfolded = 0
+        self._folded_at = time.monotonic()
+        try:
+            with FileLock(f"{self.path}.lock", timeout=0):
+                self._writer_connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except (Timeout, self._connector.driver.OperationalError):
+            # Another process is at it, or the disk is full: what was committed stays safe in the log.
+            return False
+        return True
+
+    def _agree_on_terms(self, *, secure: bool) -> None:
+        """Let the terms be readable by this driver: an SQLite before 3.42 cannot read what a newer one deleted in."""
+        connection = self._writer_connection
+        kind = connection.execute("SELECT value FROM meta WHERE key = 'terms'").fetchone()[0]
+        if kind == ("secure" if secure else "plain"):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute("DROP TABLE terms")
+            keyword.create_terms(connection, secure=secure)
+            rows = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE text != ''")
+            keyword.write_terms(connection, [keyword.terms_of(*row) for row in rows.fetchall()])
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+class _Namespaces(defaultdict[int, Namespace]):
+    """Labels by namespace id, read when first met; an id never changes its labels."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def __missing__(self, nid: int) -> Namespace:
+        self[nid] = labels = self._database.namespace_of(nid)
+        return labels

@@ -1,0 +1,88 @@
+"""The change journal: what an index replays to catch up with storage."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ums_core.ports.index import Change
+from ums_core.storage.connect import Connection
+from ums_core.storage.table import ORDINAL_BITS
+
+__all__ = ["Head", "append", "changes_since", "head"]
+
+# A change of the database's embedder: every vector of the modality is another one.
+REBIND = "rebind"
+
+_BATCH_ROWS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the journal stands.
+
+    Attributes:
+        seq: number of the last committed change.
+        hi: the largest row id ever given.
+    """
+
+    seq: int
+    hi: int
+
+
+def head(connection: Connection) -> Head:
+    """The end of the journal, as the connection sees it now."""
+    row = connection.execute("SELECT seq, hi FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
+    return Head(*row) if row else Head(0, 0)
+
+
+def append(connection: Connection, entry: tuple[int, int, str, int, int, npt.NDArray[np.int64]]) -> None:
+    """Note one change: seq, time in microseconds, kind, first and last new row id, rows gone."""
+    seq, at, kind, lo, hi, removed = entry
+    connection.execute(
+        "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)",
+        (seq, at, kind, lo, hi, removed.tobytes() if len(removed) else None),
+    )
+
+
+def rebound_since(connection: Connection, seq: int) -> bool:
+    """Whether the database changed its embedder after a change."""
+    return (
+        connection.execute("SELECT 1 FROM journal WHERE seq > ? AND kind = ? LIMIT 1", (seq, REBIND)).fetchone()
+        is not None
+    )
+
+
+def changes_since(connection: Connection, seq: int, modality: str, dim: int) -> Iterator[Change]:
+    """All that an index which has reached ``seq`` must take up, in few large changes.
+
+    Rows that came and went meanwhile are not among those that came.
+    """
+    entries = connection.execute(
+        "SELECT seq, lo, hi, removed FROM journal WHERE seq > ? ORDER BY seq", (seq,)
+    ).fetchall()
+    start = 0
+    while start < len(entries):
+        stop, size = start, 0
+        while stop < len(entries) and size < _BATCH_ROWS:
+            size += entries[stop][2] - entries[stop][1] + 1
+            stop += 1
+        part = entries[start:stop]
+        start = stop
+        added, vectors = _vectors_between(connection, (part[0][1], part[-1][2]), modality, dim)
+        gone = b"".join(entry[3] for entry in part if entry[3])
+        yield Change(seq=part[-1][0], removed=np.frombuffer(gone, np.int64), added=added, vectors=vectors)
+
+
+def _vectors_between(
+    connection: Connection, span: tuple[int, int], modality: str, dim: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    lo, hi = span
+    found = connection.execute(
+        "SELECT pid, vector FROM passages WHERE pid >= ? AND pid < ? AND modality = ? ORDER BY pid",
+        (lo << ORDINAL_BITS, (hi + 1) << ORDINAL_BITS, modality),
+    ).fetchall()
+    rids = np.fromiter((row[0] for row in found), np.int64, len(found)) >> ORDINAL_BITS
+    vectors = np.frombuffer(b"".join(row[1] for row in found), np.float32).reshape(len(found), dim)
+    return rids, vectors

@@ -1,0 +1,60 @@
+"""A small area of named collections, key to bytes or JSON, for what adapters keep beside memories."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from ums_core.errors import InvalidInput
+from ums_core.records.check import check_json, check_label
+from ums_core.storage.connect import Connection
+from ums_core.storage.table import chunked
+
+__all__ = ["delete", "get", "put", "scan"]
+
+
+def put(connection: Connection, collection: str, items: Mapping[str, object]) -> None:
+    """Set keys to values: bytes, or anything that JSON holds.
+
+    Raises:
+        InvalidInput: a key that is not a plain string, or a value that is neither bytes nor JSON.
+    """
+    check_label(collection, "collection", InvalidInput)
+    rows = []
+    for key, value in items.items():
+        check_label(key, "key", InvalidInput)
+        if isinstance(value, bytes):
+            rows.append((collection, key, value, 0))
+        else:
+            rows.append((collection, key, json.dumps(check_json(value, key), ensure_ascii=False).encode(), 1))
+    connection.executemany("INSERT OR REPLACE INTO kv VALUES (?, ?, ?, ?)", rows)
+
+
+def get(connection: Connection, collection: str, keys: Sequence[str]) -> list[object]:
+    """The values in the order of the keys, None where there is none."""
+    found: dict[str, object] = {}
+    for part in chunked(keys):
+        places = ",".join("?" * len(part))
+        for key, value, is_json in connection.execute(
+            f"SELECT key, value, json FROM kv WHERE collection = ? AND key IN ({places})", (collection, *part)
+        ):
+            found[key] = json.loads(value) if is_json else value
+    return [found.get(key) for key in keys]
+
+
+def delete(connection: Connection, collection: str, keys: Sequence[str]) -> int:
+    """Delete keys and return how many there were."""
+    count = 0
+    for part in chunked(keys):
+        places = ",".join("?" * len(part))
+        count += connection.execute(
+            f"DELETE FROM kv WHERE collection = ? AND key IN ({places})", (collection, *part)
+        ).rowcount
+    return count
+
+
+def scan(connection: Connection, collection: str, *, after: str, limit: int) -> list[tuple[str, object]]:
+    """Keys greater than ``after`` with their values, ascending by code point."""
+    found = connection.execute(
+        "SELECT key, value, json FROM kv WHERE collection = ? AND key > ? ORDER BY key LIMIT ?",
+        (collection, after, limit),
+    )
+    return [(key, json.loads(value) if is_json else value) for key, value, is_json in found]

@@ -1,0 +1,119 @@
+"""The schema, as an ordered list of steps; ``user_version`` counts those a file has taken."""
+
+import uuid
+from pathlib import Path
+
+from ums_core.errors import DatabaseTooNew, NotADatabase
+from ums_core.storage.connect import Connection
+from ums_core.storage.keyword import create_terms
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate"]
+
+# "UMSM": tells a UMS database from any other SQLite file.
+APPLICATION_ID = 0x554D534D
+
+# rid: one version of a memory; never used twice, ascending in commit order. birth: the first rid of its identity.
+# passages.pid = rid << 16 | ordinal, so that the vectors of one memory lie together and need no second index.
+# journal: one row a change; the rids lo..hi came, those in removed (int64) went.
+_FIRST = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE namespaces (nid INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE)",
+    """
+    CREATE TABLE memories (
+        rid INTEGER PRIMARY KEY,
+        birth INTEGER NOT NULL,
+        nid INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        text TEXT NOT NULL,
+        role TEXT,
+        tags TEXT,
+        metadata TEXT,
+        level INTEGER NOT NULL,
+        modality TEXT NOT NULL,
+        importance REAL NOT NULL,
+        emotional_intensity REAL NOT NULL,
+        valence REAL NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        last_accessed_at INTEGER NOT NULL,
+        expires_at INTEGER,
+        source_ids TEXT,
+        final INTEGER NOT NULL,
+        speaker TEXT,
+        session TEXT,
+        position INTEGER,
+        occurred_at INTEGER,
+        spans TEXT
+    )
+    """,
+    "CREATE UNIQUE INDEX memories_identity ON memories (nid, id)",
+    "CREATE UNIQUE INDEX memories_birth ON memories (birth)",
+    "CREATE TABLE passages (pid INTEGER PRIMARY KEY, modality TEXT NOT NULL, vector BLOB NOT NULL)",
+    """
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
+        removed BLOB
+    )
+    """,
+    """
+    CREATE TABLE idempotency (
+        key TEXT PRIMARY KEY, digest BLOB NOT NULL, answer TEXT NOT NULL, at INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE kv (
+        collection TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, json INTEGER NOT NULL,
+        PRIMARY KEY (collection, key)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE embedders (
+        modality TEXT PRIMARY KEY, name TEXT NOT NULL, revision TEXT NOT NULL, dim INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE reembedded (rid INTEGER PRIMARY KEY, spans TEXT, vectors BLOB NOT NULL)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+
+
+def migrate(connection: Connection, path: Path, *, secure_terms: bool) -> str:
+    """Bring a file to the newest schema and return the id of its database. Idempotent, and safe between processes.
+
+    Raises:
+        DatabaseTooNew: the file has taken steps that this version does not know.
+        NotADatabase: the file holds tables that are not ours.
+    """
+    if not _version(connection, path):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have come first, between the look above and the lock.
+            taken = _version(connection, path)
+            for step in MIGRATIONS[taken:]:
+                for statement in step:
+                    connection.execute(statement)
+            if not taken:
+                connection.execute("INSERT INTO meta VALUES ('database_id', ?)", (uuid.uuid4().hex,))
+                create_terms(connection, secure=secure_terms)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    return str(connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchone()[0])
+
+
+def _version(connection: Connection, path: Path) -> int:
+    ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if not ours:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise NotADatabase(f"{path} is an SQLite file of another program; name another file in AI_DATABASE__URL")
+        return 0
+    if version > len(MIGRATIONS):
+        raise DatabaseTooNew(
+            f"{path} has schema {version}, this version of ums-core knows up to {len(MIGRATIONS)}: "
+            "upgrade with pip install -U ums-core; the file was left as it is"
+        )
+    return version

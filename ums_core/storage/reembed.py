@@ -1,0 +1,102 @@
+"""New vectors beside the old ones, until one transaction takes them over."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ums_core.ports.embedder import EmbedderIdentity
+from ums_core.records import Memory, Passage
+from ums_core.records.memory import TEXT
+from ums_core.storage.connect import Connection
+from ums_core.storage.table import COLUMNS, INSERT_PASSAGE, ORDINAL_BITS, decode
+from ums_core.storage.transaction import SqlTransaction, vectors_of
+
+__all__ = ["Kept", "aim", "keep", "pending", "switch"]
+
+Kept = tuple[int, Sequence[Passage], Sequence[npt.NDArray[np.float32]]]
+
+_HAS_TEXT_VECTOR = (
+    "(m.spans IS NULL AND m.modality = 'text' OR EXISTS "
+    "(SELECT 1 FROM json_each(m.spans) WHERE json_extract(value, '$[0]') = 'text') OR m.spans = '[]')"
+)
+
+
+def aim(connection: Connection, identity: EmbedderIdentity) -> int:
+    """Note where a move goes, forget what was prepared for another embedder, and return how many rows are to do.
+
+    Rows that have a text vector but no words to embed are counted as -1 for the whole.
+    """
+    wordless = connection.execute(
+        f"SELECT 1 FROM memories m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) = '' AND m.spans IS NULL LIMIT 1"
+    ).fetchone()
+    if wordless is not None:
+        return -1
+    row = connection.execute("SELECT value FROM meta WHERE key = 'reembed'").fetchone()
+    if row is None or row[0] != str(identity):
+        connection.execute("DELETE FROM reembedded")
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('reembed', ?)", (str(identity),))
+    return int(connection.execute(f"SELECT count(*) FROM memories m WHERE {_HAS_TEXT_VECTOR}").fetchone()[0])
+
+
+def pending(connection: Connection, limit: int) -> list[tuple[int, Memory]]:
+    """Rows that still need a new vector, at most ``limit``, oldest first."""
+    rows = connection.execute(
+        f"SELECT {COLUMNS} FROM memories m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) != '' "
+        "AND NOT EXISTS (SELECT 1 FROM reembedded r WHERE r.rid = m.rid) ORDER BY m.rid LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [(row[0], decode(row, ())) for row in rows]
+
+
+def keep(connection: Connection, rows: Sequence[Kept]) -> None:
+    """Put the new text passages of some rows aside."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO reembedded VALUES (?, ?, ?)",
+        [(rid, _spans(passages), b"".join(vector.tobytes() for vector in vectors)) for rid, passages, vectors in rows],
+    )
+
+
+def switch(transaction: SqlTransaction, identity: EmbedderIdentity) -> int:
+    """Take over all that was put aside, bind the database to its embedder, and return the number of rows."""
+    connection = transaction.connection
+    done = 0
+    rows = connection.execute(
+        f"SELECT r.spans, r.vectors, {COLUMNS} FROM reembedded r JOIN memories m ON m.rid = r.rid ORDER BY r.rid"
+    ).fetchall()
+    for spans, blob, *values in rows:
+        rid, memory = values[0], decode(values, ())
+        others = [
+            (passage, vector)
+            for passage, vector in zip(memory.passages, vectors_of(connection, [rid]).get(rid, []), strict=True)
+            if passage.modality != TEXT
+        ]
+        texts = [
+            Passage(modality=kind, start=start, end=end, text=text) for kind, start, end, text in json.loads(spans)
+        ]
+        passages = [*texts, *(passage for passage, _ in others)]
+        vectors = [
+            *np.frombuffer(blob, np.float32).reshape(len(texts), identity.dim),
+            *(vector for _, vector in others),
+        ]
+        base = rid << ORDINAL_BITS
+        connection.execute("DELETE FROM passages WHERE pid >= ? AND pid < ?", (base, (rid + 1) << ORDINAL_BITS))
+        connection.executemany(
+            INSERT_PASSAGE,
+            [
+                (base + place, p.modality, v.tobytes())
+                for place, (p, v) in enumerate(zip(passages, vectors, strict=True))
+            ],
+        )
+        whole = memory.modality == TEXT and passages == [Passage()]
+        connection.execute("UPDATE memories SET spans = ? WHERE rid = ?", (None if whole else _spans(passages), rid))
+        done += 1
+    connection.execute("DELETE FROM reembedded")
+    connection.execute("DELETE FROM meta WHERE key = 'reembed'")
+    transaction.rebind(TEXT, identity)
+    return done
+
+
+def _spans(passages: Sequence[Passage]) -> str:
+    return json.dumps([(p.modality, p.start, p.end, p.text) for p in passages], ensure_ascii=False)

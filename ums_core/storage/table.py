@@ -1,0 +1,181 @@
+"""Memories as rows: how one is written, and how it is read back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ums_core.ports.ledger import Row
+from ums_core.records import Memory, Namespace, Passage
+from ums_core.storage.connect import Connection
+
+__all__ = [
+    "COLUMNS",
+    "INSERT",
+    "INSERT_PASSAGE",
+    "OCCURRED_AT",
+    "ORDINAL_BITS",
+    "SPEAKER",
+    "chunked",
+    "decode",
+    "decode_namespace",
+    "encode",
+    "encode_namespace",
+    "passages_of",
+    "prefix_range",
+    "select_rows",
+    "to_micros",
+]
+
+# A memory has at most 2**16 passages; its row id is the upper part of each one's key.
+ORDINAL_BITS = 16
+
+_NAMES = (
+    *("rid", "birth", "nid", "id", "text", "role", "tags", "metadata", "level", "modality"),
+    *("importance", "emotional_intensity", "valence", "created_at", "updated_at", "last_accessed_at", "expires_at"),
+    *("source_ids", "final", "speaker", "session", "position", "occurred_at", "spans"),
+)
+SPEAKER, OCCURRED_AT = _NAMES.index("speaker"), _NAMES.index("occurred_at")
+COLUMNS = ", ".join(f"m.{name}" for name in _NAMES)
+INSERT = f"INSERT INTO memories ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"
+INSERT_PASSAGE = "INSERT INTO passages (pid, modality, vector) VALUES (?, ?, ?)"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def encode_namespace(namespace: Namespace) -> str:
+    """A namespace as a path in which every label ends with ``/``: a prefix of labels is a prefix of the path."""
+    return "".join(label.replace("%", "%25").replace("/", "%2F") + "/" for label in namespace)
+
+
+def decode_namespace(path: str) -> Namespace:
+    """The reverse of ``encode_namespace``."""
+    return tuple(label.replace("%2F", "/").replace("%25", "%") for label in path.split("/")[:-1])
+
+
+def prefix_range(namespace: Namespace) -> tuple[str, str]:
+    """The half-open range of paths under a non-empty namespace: ``0`` follows ``/`` in every collation used."""
+    path = encode_namespace(namespace)
+    return path, path[:-1] + "0"
+
+
+def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
+    """The values of ``INSERT``."""
+    memory = row.memory
+    return (
+        rid,
+        birth,
+        nid,
+        memory.id,
+        memory.text,
+        memory.role,
+        _dumps(memory.tags) if memory.tags else None,
+        _dumps(memory.metadata) if memory.metadata else None,
+        memory.level,
+        memory.modality,
+        memory.importance,
+        memory.emotional_intensity,
+        memory.valence,
+        to_micros(memory.created_at),
+        to_micros(memory.updated_at),
+        to_micros(memory.last_accessed_at),
+        None if memory.expires_at is None else to_micros(memory.expires_at),
+        _dumps(memory.source_ids) if memory.source_ids else None,
+        int(memory.final),
+        memory.speaker,
+        memory.session,
+        memory.position,
+        None if memory.occurred_at is None else to_micros(memory.occurred_at),
+        _encode_spans(memory),
+    )
+
+
+def passages_of(row: Row, rid: int) -> list[tuple[int, str, bytes]]:
+    """The values of ``INSERT_PASSAGE``, one tuple a passage."""
+    base = rid << ORDINAL_BITS
+    return [
+        (base + ordinal, passage.modality, vector.tobytes())
+        for ordinal, (passage, vector) in enumerate(zip(row.memory.passages, row.vectors, strict=True))
+    ]
+
+
+def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
+    """A memory from the values of ``COLUMNS``. What was checked when it was written is not checked again."""
+    (
+        _, _, _, id_, text, role, tags, metadata, level, modality, importance, emotional_intensity, valence, created,
+        updated, accessed, expires, source_ids, final, speaker, session, position, occurred, spans,
+    ) = values  # fmt: skip
+    created_at = _EPOCH + timedelta(0, 0, created)
+    memory = object.__new__(Memory)
+    # One step instead of one guarded assignment a field: a search builds k of these in its time budget.
+    object.__setattr__(
+        memory,
+        "__dict__",
+        {
+            "id": id_,
+            "namespace": namespace,
+            "text": text,
+            "role": role,
+            "tags": tuple(json.loads(tags)) if tags else (),
+            "metadata": json.loads(metadata) if metadata else {},
+            "level": level,
+            "modality": modality,
+            "importance": importance,
+            "emotional_intensity": emotional_intensity,
+            "valence": valence,
+            "created_at": created_at,
+            "updated_at": created_at if updated == created else _moment(updated),
+            "last_accessed_at": created_at if accessed == created else _moment(accessed),
+            "expires_at": None if expires is None else _moment(expires),
+            "source_ids": tuple(json.loads(source_ids)) if source_ids else (),
+            "final": final == 1,
+            "speaker": speaker,
+            "session": session,
+            "position": position,
+            "occurred_at": None if occurred is None else _moment(occurred),
+            "passages": _decode_spans(spans, modality),
+        },
+    )
+    return memory
+
+
+def _moment(micros: int) -> datetime:
+    return _EPOCH + timedelta(0, 0, micros)
+
+
+_WHOLE_TEXT = (Passage(),)
+
+
+def _encode_spans(memory: Memory) -> str | None:
+    whole = memory.passages == (_WHOLE_TEXT if memory.modality == "text" else (Passage(modality=memory.modality),))
+    return None if whole else _dumps([(p.modality, p.start, p.end, p.text) for p in memory.passages])
+
+
+def _decode_spans(spans: str | None, modality: str) -> tuple[Passage, ...]:
+    if spans is None:
+        return _WHOLE_TEXT if modality == "text" else (Passage(modality=modality),)
+    return tuple(
+        Passage(modality=kind, start=start, end=end, text=text) for kind, start, end, text in json.loads(spans)
+    )
+
+
+def chunked(values: Sequence[object], size: int = 500) -> list[Sequence[object]]:
+    """Slices short enough for one statement's parameters."""
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def select_rows(connection: Connection, rids: Sequence[int], namespaces: Mapping[int, Namespace]) -> dict[int, Memory]:
+    """The memories of those rows that exist, by row id."""
+    found: dict[int, Memory] = {}
+    for part in chunked(rids):
+        places = ",".join("?" * len(part))
+        for values in connection.execute(f"SELECT {COLUMNS} FROM memories m WHERE m.rid IN ({places})", part):
+            found[values[0]] = decode(values, namespaces[values[2]])
+    return found

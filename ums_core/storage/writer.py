@@ -1,0 +1,93 @@
+"""Group commit: threads that wait to write share one transaction, and so one fsync."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+__all__ = ["GroupWriter"]
+
+T = TypeVar("T")
+Tx = TypeVar("Tx")
+
+
+class _Ticket(Generic[Tx]):
+    """One caller's work: done when ``run`` has stored its result or its error."""
+
+    __slots__ = ("done", "error", "gate", "result", "work")
+
+    def __init__(self, work: Callable[[Tx], object]) -> None:
+        self.work = work
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self.done = False
+        self.result: object = None
+        self.error: BaseException | None = None
+
+
+class GroupWriter(Generic[Tx]):
+    """Runs works of many threads in shared transactions, without a thread of its own.
+
+    The first thread to come leads: it runs all that wait in one transaction, commits once, and hands the lead to a
+    thread that came meanwhile. A work that fails takes nothing with it: the transaction is rolled back and each work
+    is tried alone.
+
+    Args:
+        transact: runs works in one transaction and returns their results, or raises and leaves nothing behind.
+    """
+
+    def __init__(self, transact: Callable[[Sequence[Callable[[Tx], object]]], list[object]]) -> None:
+        self._transact = transact
+        self._mutex = threading.Lock()
+        self._waiting: list[_Ticket[Tx]] = []
+        self._led = False
+
+    def submit(self, work: Callable[[Tx], T]) -> T:
+        """Run the work in a transaction and return its result, once that is durable.
+
+        Raises:
+            BaseException: what the work or the commit raised; nothing of this work was written.
+        """
+        ticket: _Ticket[Tx] = _Ticket(work)
+        with self._mutex:
+            self._waiting.append(ticket)
+            leads = not self._led
+            self._led = True
+        if not leads:
+            # Opened when the work is done, or when it is this thread's turn to lead.
+            ticket.gate.acquire()
+        if not ticket.done:
+            self._lead(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result  # type: ignore[return-value]  # what the work returned
+
+    def _lead(self, own: _Ticket[Tx]) -> None:
+        with self._mutex:
+            batch, self._waiting = self._waiting, []
+        try:
+            self._run(batch)
+        except BaseException as error:  # noqa: BLE001  # an interrupt of this thread, raised by submit
+            own.error, own.done = error, True
+        finally:
+            with self._mutex:
+                heir = self._waiting[0] if self._waiting else None
+                self._led = heir is not None
+            if heir is not None:
+                heir.gate.release()
+            for ticket in batch:
+                if ticket is not own:
+                    ticket.gate.release()
+
+    def _run(self, batch: list[_Ticket[Tx]]) -> None:
+        try:
+            results = self._transact([ticket.work for ticket in batch])
+        except Exception as error:  # noqa: BLE001  # handed to the thread whose work it was, below
+            if len(batch) > 1:
+                for ticket in batch:
+                    self._run([ticket])
+                return
+            batch[0].error = error
+            results = [None]
+        for ticket, result in zip(batch, results, strict=True):
+            ticket.result = result
+            ticket.done = True

@@ -1,0 +1,1 @@
+"""The suites that judge any implementation of a port, for pytest."""
