@@ -22,7 +22,7 @@ TOP_LEVEL = {
 }  # fmt: skip
 # Each optional package and the one file that may import it.
 OPTIONAL = {
-    "faiss": "index/faiss.py",
+    "faiss": "index/graph.py",
     "sqlcipher3": "storage/connect.py",
     "wordllama": "encoders/static.py",
     "sentence_transformers": "encoders/sentence_transformer.py",

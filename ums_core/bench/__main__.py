@@ -12,6 +12,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
+    "store": "what the store costs beside the raw libraries and beside Chroma, in one run",
 }
 
 

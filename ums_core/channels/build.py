@@ -7,7 +7,6 @@ from functools import cache, partial
 from pathlib import Path
 
 from ums_core.channels.local import LocalStore
-from ums_core.errors import MissingExtra
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
 from ums_core.ports import Embedder, EmbedderIdentity, VectorIndex
@@ -84,13 +83,17 @@ def _index(
             from ums_core.index.faiss import FaissIndex  # noqa: PLC0415  # optional: extra `faiss`
 
             return FaissIndex(identity.dim, binding=binding, snapshot_path=path), path
-        except MissingExtra as missing:
-            _say_once(str(missing))
+        except ModuleNotFoundError as missing:
+            _say_once(missing.name or "faiss")
     from ums_core.index.exact import ExactIndex  # noqa: PLC0415  # as above
 
     return ExactIndex(identity.dim, binding=binding, snapshot_path=path), path
 
 
 @cache
-def _say_once(message: str) -> None:
-    _log.warning("%s; until then every search is exact, which is slower above some thousand memories", message)
+def _say_once(package: str) -> None:
+    _log.warning(
+        "%s is not installed, so every search is exact, which is slower above some thousand memories: "
+        "pip install 'ums-core[faiss]'",
+        package,
+    )

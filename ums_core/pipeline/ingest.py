@@ -21,6 +21,7 @@ __all__ = ["CALLER", "Ingest", "Prepared", "new_id", "unit_rows"]
 CALLER = "caller"
 MAX_PASSAGES = 2**16
 _MIN_NORM = 1e-12
+_SHORT, _LONG = 1e-6, 1e30
 
 Split = Callable[[str, Embedder], list[tuple[int, int]]]
 
@@ -214,7 +215,13 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
         DimensionMismatch: a vector of another length.
         InvalidVector: not a row of numbers, NaN, infinite, or zero.
     """
-    matrix = np.empty(0, np.float32)
+    if len(vectors) == 1:
+        row = _row(vectors[0], 0, identity, modality)
+        square = float(row @ row)
+        # Most writes and every search bring one vector of ordinary length: no need for float64.
+        if _SHORT < square < _LONG:
+            return (row / np.float32(square**0.5))[None]
+    matrix: npt.NDArray[np.float32] = np.empty(0, np.float32)
     # What does not fit float32 becomes infinite, and is found below.
     with np.errstate(over="ignore"), suppress(TypeError, ValueError, OverflowError):
         matrix = np.array(vectors, dtype=np.float32)

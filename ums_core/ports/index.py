@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import numpy as np
@@ -65,7 +66,7 @@ class VectorIndex(Protocol):
 
     @property
     def recovering(self) -> bool:
-        """Whether a structure is still being rebuilt in the background after ``load`` found no usable snapshot."""
+        """Whether a structure is still due over the rows that came under ``recovery``; searches are exact meanwhile."""
         ...
 
     def __len__(self) -> int:
@@ -97,7 +98,7 @@ class VectorIndex(Protocol):
         ...
 
     def settle(self) -> None:
-        """Return when no background work is left: everything merged, rebuilt, and, if it has a path, saved."""
+        """Return when no background work is left: what is due merged and rebuilt, and, if it has a path, all saved."""
         ...
 
     def save(self, path: "Path") -> None:
@@ -108,6 +109,17 @@ class VectorIndex(Protocol):
         """Take the place of a snapshot; False, and empty, where there is none that can be trusted."""
         ...
 
+    def recovery(self) -> "AbstractContextManager[None]":
+        """Stand around the changes that bring the whole content after ``load`` returned False.
+
+        Background work waits until the block ends, so that one structure is built of all the rows. ``recovering`` is
+        True until it answers, and stays False where the rows are too few for one.
+        """
+        ...
+
     def close(self) -> None:
-        """Stop the background work and free the memory."""
+        """Stop the background work, save what changed if it has a path, and free the memory.
+
+        A second call does nothing; any other call after it raises ``StoreClosed``.
+        """
         ...

@@ -28,12 +28,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def matches(filter: Filter, memory: Memory) -> bool:  # noqa: A002  # the term of the field
+def matches(filter: Filter, memory: Memory) -> bool:  # noqa: A002  # the field's standard term
     """Whether the memory meets the filter."""
     return evaluate(filter, lambda leaf: _value_of(memory, leaf))
 
 
-def evaluate(filter: Filter, lookup: Callable[[Filter], object]) -> bool:  # noqa: A002  # the term of the field
+def evaluate(filter: Filter, lookup: Callable[[Filter], object]) -> bool:  # noqa: A002  # the field's standard term
     """Whether the filter is met, where ``lookup`` gives the value that a leaf looks at, or ``MISSING``."""
     if filter.op not in GROUPS:
         return holds(filter, lookup(filter))

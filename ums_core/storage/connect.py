@@ -18,7 +18,7 @@ from ums_core.errors import (
     StoreClosed,
 )
 
-__all__ = ["Connection", "Connector", "load_driver", "prepare_directory", "translated"]
+__all__ = ["Connection", "Connector", "Reader", "load_driver", "prepare_directory", "translated"]
 
 # The two drivers share the DB-API but no class that a type checker could see.
 Connection: TypeAlias = Any
@@ -113,9 +113,16 @@ class Connector:
                 raise
         return connection
 
-    @contextmanager
-    def reader(self) -> Iterator[Connection]:
-        """A connection that only reads, from the pool; one caller has it at a time.
+    def reader(self) -> "Reader":
+        """A connection that only reads, from the pool, for a ``with`` block; one caller has it at a time.
+
+        Raises:
+            StoreClosed: after ``close``.
+        """
+        return Reader(self)
+
+    def lend(self) -> Connection:
+        """An idle reader, or a new one; give it back with ``take_back``.
 
         Raises:
             StoreClosed: after ``close``.
@@ -123,16 +130,14 @@ class Connector:
         if self._closed:
             raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
         try:
-            connection = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
-            connection = self.open(writable=False)
-        try:
-            yield connection
-        except self.driver.Error as error:
-            raise explain(error, self.path) from error
-        finally:
-            self._idle.append(connection)
-            self._close_left_over()
+            return self.open(writable=False)
+
+    def take_back(self, connection: Connection) -> None:
+        """Keep a reader for the next caller."""
+        self._idle.append(connection)
+        self._close_left_over()
 
     def _close_left_over(self) -> None:
         # Closed while a reader was out: nobody else would close it.
@@ -145,6 +150,29 @@ class Connector:
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
+
+
+class Reader:
+    """A lent connection; what the driver raises meanwhile becomes this project's errors.
+
+    A class, as a generator would cost every search several microseconds.
+    """
+
+    __slots__ = ("_connection", "_connector")
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    def __enter__(self) -> Connection:
+        """Borrow a connection."""
+        self._connection = self._connector.lend()
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Give it back."""
+        self._connector.take_back(self._connection)
+        if isinstance(error, self._connector.driver.Error):
+            raise explain(error, self._connector.path) from error
 
 
 @contextmanager

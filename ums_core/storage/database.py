@@ -4,7 +4,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -18,8 +17,9 @@ from ums_core.ports.index import Change, RowSet
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, reembed
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
-from ums_core.storage.connect import Connection, Connector, load_driver, prepare_directory, translated
+from ums_core.storage.connect import Connection, Connector, Reader, load_driver, prepare_directory, translated
 from ums_core.storage.migrations import migrate
+from ums_core.storage.pending import Pending
 from ums_core.storage.table import (
     COLUMNS,
     decode,
@@ -29,6 +29,7 @@ from ums_core.storage.table import (
     select_rows,
 )
 from ums_core.storage.transaction import (
+    Known,
     SqlTransaction,
     find_nid,
     read_bindings,
@@ -77,15 +78,16 @@ class Database:
         self._nids: dict[str, int] = {}
         self._paths: dict[int, Namespace] = _Namespaces(self)
         self._bindings: dict[str, EmbedderIdentity] = {}
+        self._seen = -1
         self._unfolded = 0
         self._folded_at = time.monotonic()
         self._closed = False
         self._writer_connection = self._connector.open(writable=True)
         try:
             with translated(path):
-                secure = self._connector.deletes_terms
-                self.database_id = migrate(self._writer_connection, path, secure_terms=secure)
-                self._agree_on_terms(secure=secure)
+                self._secure_terms = self._connector.deletes_terms
+                self.database_id = migrate(self._writer_connection, path, secure_terms=self._secure_terms)
+                self._agree_on_terms(secure=self._secure_terms)
         except BaseException:
             self._writer_connection.close()
             raise
@@ -96,16 +98,9 @@ class Database:
         """Driver and SQLite version."""
         return self._connector.label
 
-    @property
-    def deletes_terms(self) -> bool:
-        """Whether the driver deletes keyword terms for good by itself."""
-        return self._connector.deletes_terms
-
-    @contextmanager
-    def reader(self) -> Iterator[Connection]:
-        """A connection that only reads; errors of the driver are raised as this project's."""
-        with self._connector.reader() as connection:
-            yield connection
+    def reader(self) -> Reader:
+        """A connection that only reads, for a ``with`` block."""
+        return self._connector.reader()
 
     def write(self, work: Callable[[SqlTransaction], T]) -> T:
         """Run the work in a transaction, durable when this returns; see the port."""
@@ -300,26 +295,16 @@ class Database:
             connection = self._writer_connection
             connection.execute("BEGIN IMMEDIATE")
             try:
-                first = head = journal.head(connection)
-                done: list[SqlTransaction] = []
-                results: list[object] = []
-                new_nids: dict[str, int] = {}
-                for work in works:
-                    nids = {**self._nids, **new_nids} if new_nids else self._nids
-                    transaction = SqlTransaction(
-                        connection, head, self._clock(), nids, secure_terms=self._connector.deletes_terms
-                    )
-                    results.append(work(transaction))
-                    new_nids |= transaction.new_nids
-                    after = transaction.finish()
-                    if after.seq > head.seq:
-                        done.append(transaction)
-                    head = after
+                first = journal.head(connection)
+                # Bound anew, or written by another process: what was known of its bindings may have changed.
+                bindings = self._bindings if first.seq == self._seen else {}
+                done, results, new_nids, last = self._work(works, first, bindings)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+            self._seen = last.seq
             self._nids.update(new_nids)
             for transaction in done:
                 self._bindings = {**self._bindings, **transaction.bound}
@@ -327,6 +312,33 @@ class Database:
                 self.on_commit(first, done)
             self._fold_when_due(len(works))
         return results
+
+    def _work(
+        self,
+        works: Sequence[Callable[[SqlTransaction], object]],
+        head: journal.Head,
+        bindings: Mapping[str, EmbedderIdentity],
+    ) -> tuple[list[SqlTransaction], list[object], dict[str, int], journal.Head]:
+        pending = Pending(self._writer_connection)
+        done: list[SqlTransaction] = []
+        results: list[object] = []
+        nids = self._nids
+        new_nids: dict[str, int] = {}
+        for work in works:
+            known = Known(nids, bindings, self._secure_terms)
+            transaction = SqlTransaction(pending, head, self._clock(), known)
+            results.append(work(transaction))
+            if transaction.new_nids:
+                new_nids |= transaction.new_nids
+                nids = {**self._nids, **new_nids}
+            if transaction.bound:
+                bindings = {**bindings, **transaction.bound}
+            after = transaction.finish()
+            if after.seq > head.seq:
+                done.append(transaction)
+            head = after
+        pending.flush()
+        return done, results, new_nids, head
 
     def _fold_when_due(self, writes: int) -> None:
         self._unfolded += writes

@@ -53,7 +53,7 @@ class FunctionHost(Protocol):
         ...
 
 
-def compile_filter(filter: Filter) -> tuple[str, list[object]]:  # noqa: A002  # the term of the field
+def compile_filter(filter: Filter) -> tuple[str, list[object]]:  # noqa: A002  # the field's standard term
     """An SQL expression that is 1 where the memory in row ``m`` meets the filter and else 0, and its bound values.
 
     The connection that runs it needs ``register`` once.

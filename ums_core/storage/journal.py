@@ -1,6 +1,6 @@
 """The change journal: what an index replays to catch up with storage."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,15 @@ from ums_core.ports.index import Change
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import ORDINAL_BITS
 
-__all__ = ["Head", "append", "changes_since", "head"]
+__all__ = ["REBIND", "Entry", "Head", "append", "changes_since", "head", "rebound_since"]
 
 # A change of the database's embedder: every vector of the modality is another one.
 REBIND = "rebind"
 
 _BATCH_ROWS = 16_384
+
+# seq, time in microseconds, kind, first and last new row id, rows gone as int64.
+Entry = tuple[int, int, str, int, int, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +40,9 @@ def head(connection: Connection) -> Head:
     return Head(*row) if row else Head(0, 0)
 
 
-def append(connection: Connection, entry: tuple[int, int, str, int, int, npt.NDArray[np.int64]]) -> None:
-    """Note one change: seq, time in microseconds, kind, first and last new row id, rows gone."""
-    seq, at, kind, lo, hi, removed = entry
-    connection.execute(
-        "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)",
-        (seq, at, kind, lo, hi, removed.tobytes() if len(removed) else None),
-    )
+def append(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Note changes, one entry each."""
+    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", entries)
 
 
 def rebound_since(connection: Connection, seq: int) -> bool:

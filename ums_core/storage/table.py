@@ -7,6 +7,7 @@ from typing import Any
 
 from ums_core.ports.ledger import Row
 from ums_core.records import Memory, Namespace, Passage
+from ums_core.records.match import micros
 from ums_core.storage.connect import Connection
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "passages_of",
     "prefix_range",
     "select_rows",
-    "to_micros",
 ]
 
 # A memory has at most 2**16 passages; its row id is the upper part of each one's key.
@@ -41,13 +41,9 @@ INSERT = f"INSERT INTO memories ({', '.join(_NAMES)}) VALUES ({', '.join('?' * l
 INSERT_PASSAGE = "INSERT INTO passages (pid, modality, vector) VALUES (?, ?, ?)"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+# Half the cost of json.loads: what was written here needs no look at its encoding and spaces.
+_loads = json.JSONDecoder().raw_decode
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
-def to_micros(moment: datetime) -> int:
-    """Microseconds since 1970 in UTC."""
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def encode_namespace(namespace: Namespace) -> str:
@@ -83,16 +79,16 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
         memory.importance,
         memory.emotional_intensity,
         memory.valence,
-        to_micros(memory.created_at),
-        to_micros(memory.updated_at),
-        to_micros(memory.last_accessed_at),
-        None if memory.expires_at is None else to_micros(memory.expires_at),
+        micros(memory.created_at),
+        micros(memory.updated_at),
+        micros(memory.last_accessed_at),
+        None if memory.expires_at is None else micros(memory.expires_at),
         _dumps(memory.source_ids) if memory.source_ids else None,
         int(memory.final),
         memory.speaker,
         memory.session,
         memory.position,
-        None if memory.occurred_at is None else to_micros(memory.occurred_at),
+        None if memory.occurred_at is None else micros(memory.occurred_at),
         _encode_spans(memory),
     )
 
@@ -123,8 +119,8 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
             "namespace": namespace,
             "text": text,
             "role": role,
-            "tags": tuple(json.loads(tags)) if tags else (),
-            "metadata": json.loads(metadata) if metadata else {},
+            "tags": tuple(_loads(tags, 0)[0]) if tags else (),
+            "metadata": _loads(metadata, 0)[0] if metadata else {},
             "level": level,
             "modality": modality,
             "importance": importance,
@@ -134,7 +130,7 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
             "updated_at": created_at if updated == created else _moment(updated),
             "last_accessed_at": created_at if accessed == created else _moment(accessed),
             "expires_at": None if expires is None else _moment(expires),
-            "source_ids": tuple(json.loads(source_ids)) if source_ids else (),
+            "source_ids": tuple(_loads(source_ids, 0)[0]) if source_ids else (),
             "final": final == 1,
             "speaker": speaker,
             "session": session,
@@ -146,8 +142,8 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
     return memory
 
 
-def _moment(micros: int) -> datetime:
-    return _EPOCH + timedelta(0, 0, micros)
+def _moment(since_1970: int) -> datetime:
+    return _EPOCH + timedelta(0, 0, since_1970)
 
 
 _WHOLE_TEXT = (Passage(),)

@@ -1,7 +1,7 @@
 """One change in the making: rows, vectors, terms, bindings and the journal entry, committed together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +13,12 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change
 from ums_core.ports.ledger import Row
 from ums_core.records import Memory, Namespace, Passage
+from ums_core.records.match import micros
 from ums_core.storage import journal, keyword
 from ums_core.storage.connect import Connection
+from ums_core.storage.pending import Pending
 from ums_core.storage.table import (
     COLUMNS,
-    INSERT,
-    INSERT_PASSAGE,
     OCCURRED_AT,
     ORDINAL_BITS,
     SPEAKER,
@@ -27,44 +27,62 @@ from ums_core.storage.table import (
     encode,
     encode_namespace,
     passages_of,
-    to_micros,
 )
 
-__all__ = ["SqlTransaction", "read_bindings", "vectors_of"]
+__all__ = ["Known", "SqlTransaction", "read_bindings", "vectors_of"]
 
 _NONE = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the database without reading it.
+
+    Attributes:
+        nids: ids of namespaces, by path.
+        bindings: the embedder of each modality.
+        secure_terms: whether FTS5 deletes terms for good by itself.
+    """
+
+    nids: Mapping[str, int]
+    bindings: Mapping[str, EmbedderIdentity]
+    secure_terms: bool
 
 
 class SqlTransaction:
     """What one work of a shared transaction does to the database; it becomes one journal entry, if it did anything.
 
     Args:
-        connection: the writer, inside a transaction.
+        pending: what the works of this transaction insert.
         head: the end of the journal before this work.
         now: the time that it happens at.
-        nids: namespace ids known to be committed, by path.
-        secure_terms: whether FTS5 deletes terms for good by itself.
+        known: what needs no look into the database.
     """
 
-    def __init__(
-        self, connection: Connection, head: journal.Head, now: datetime, nids: Mapping[str, int], *, secure_terms: bool
-    ) -> None:
-        self.connection = connection
+    def __init__(self, pending: Pending, head: journal.Head, now: datetime, known: Known) -> None:
         self.now = now
         self.new_nids: dict[str, int] = {}
         self.bound: dict[str, EmbedderIdentity] = {}
         self.rebound = False
+        self._pending = pending
+        self._known = known
         self._seq = head.seq + 1
         self._lo = self._next = head.hi + 1
-        self._nids = nids
-        self._secure_terms = secure_terms
         self._removed: list[int] = []
         self._vectors: dict[str, tuple[list[int], list[npt.NDArray[np.float32]]]] = {}
         self._kind = "add"
 
+    @property
+    def connection(self) -> Connection:
+        """The writer, with everything that this transaction did before."""
+        self._pending.flush()
+        return self._pending.connection
+
     def bind(self, modality: str, identity: EmbedderIdentity) -> None:
         """Bind the modality, or check that it is bound to this identity; see the port."""
-        bound = read_bindings(self.connection).get(modality)
+        bound = self.bound.get(modality) or self._known.bindings.get(modality)
+        if bound is None:
+            bound = read_bindings(self.connection).get(modality)
         if bound is None:
             self.connection.execute(
                 "INSERT INTO embedders VALUES (?, ?, ?, ?)", (modality, identity.name, identity.revision, identity.dim)
@@ -83,9 +101,7 @@ class SqlTransaction:
         else:
             last, places = _last_of_each(rows)
         replaced = self._replaced([row for row in last if not row.fresh])
-        values: list[tuple[object, ...]] = []
-        passages: list[tuple[int, str, bytes]] = []
-        terms: list[keyword.Terms] = []
+        pending = self._pending
         stored: list[Memory] = []
         for row in last:
             rid, birth, final = self._next, self._next, row
@@ -98,17 +114,12 @@ class SqlTransaction:
                 final = replace(row, memory=kept)
             memory = final.memory
             encoded: tuple[Any, ...] = encode(final, rid, birth, nid)
-            values.append(encoded)
-            passages += passages_of(final, rid)
+            pending.rows.append(encoded)
+            pending.passages += passages_of(final, rid)
             if memory.text:
-                terms.append(keyword.terms_of(rid, nid, memory.text, memory.speaker, encoded[OCCURRED_AT]))
+                pending.terms.append(keyword.terms_of(rid, nid, memory.text, memory.speaker, encoded[OCCURRED_AT]))
             stored.append(memory)
             self._note_vectors(final, rid)
-        self.connection.executemany(INSERT, values)
-        if passages:
-            self.connection.executemany(INSERT_PASSAGE, passages)
-        if terms:
-            keyword.write_terms(self.connection, terms)
         return [stored[place] for place in places]
 
     def get(self, ids: Sequence[str], namespace: Namespace, *, vectors: bool = False) -> list[Memory | None]:
@@ -139,9 +150,9 @@ class SqlTransaction:
         """Write the journal entry, if anything was changed, and return the new end of the journal."""
         if not self._removed and self._next == self._lo and not self.rebound:
             return journal.Head(self._seq - 1, self._lo - 1)
-        removed = np.array(self._removed, np.int64)
-        entry = (self._seq, to_micros(self.now), self._kind, self._lo, self._next - 1, removed)
-        journal.append(self.connection, entry)
+        removed = np.array(self._removed, np.int64).tobytes() if self._removed else None
+        entry = (self._seq, micros(self.now), self._kind, self._lo, self._next - 1, removed)
+        self._pending.entries.append(entry)
         return journal.Head(self._seq, self._next - 1)
 
     def change(self, modality: str, dim: int) -> Change:
@@ -182,7 +193,7 @@ class SqlTransaction:
             if v[4]
         ]
         if terms:
-            keyword.remove_terms(self.connection, terms, secure=self._secure_terms)
+            keyword.remove_terms(self.connection, terms, secure=self._known.secure_terms)
         self.connection.executemany("DELETE FROM memories WHERE rid = ?", [(rid,) for rid in rids])
         self.connection.executemany(
             "DELETE FROM passages WHERE pid >= ? AND pid < ?",
@@ -200,7 +211,7 @@ class SqlTransaction:
 
     def _find_nid(self, namespace: Namespace) -> int | None:
         path = encode_namespace(namespace)
-        nid = self._nids.get(path) or self.new_nids.get(path)
+        nid = self._known.nids.get(path) or self.new_nids.get(path)
         if nid is None:
             nid = find_nid(self.connection, path)
             if nid is not None:

@@ -18,7 +18,18 @@ __all__ = ["StoreReads"]
 
 LABELS = (
     *("a", "A", "ab", "b", "a/b", "/", "//", "%", "%2F", "%25", "a%2Fb", ".", "..", "...", " ", "a b", "*", "?", "[a]"),
-    *("u1@example.org", "zoë", "zoe\u0308", "日本語", "😀", "it's", '"quoted"', "back\\slash", "semi;colon", "new\nline"),
+    *(
+        "u1@example.org",
+        "zoë",
+        "zoe\u0308",
+        "日本語",
+        "😀",
+        "it's",
+        '"quoted"',
+        "back\\slash",
+        "semi;colon",
+        "new\nline",
+    ),
     *("0", "1", "-", "_", "null", "user's; DROP TABLE memories; --", "x" * 300, "\uffff", "\U0010ffff"),
 )
 FAR_AHEAD = datetime(9000, 1, 1, tzinfo=UTC)
@@ -139,7 +150,15 @@ class StoreReads(StoreCase):
 
     def test_a_text_of_search_syntax_is_only_words(self, store: MemoryStore) -> None:
         store.add([Draft(id="a", text="zebra"), Draft(id="b", text="quartz")])
-        for text in ('zebra"', "zebra* OR (", "NEAR(zebra", "-zebra", "body:zebra", "'; DROP TABLE memories", "zebra\0"):
+        for text in (
+            'zebra"',
+            "zebra* OR (",
+            "NEAR(zebra",
+            "-zebra",
+            "body:zebra",
+            "'; DROP TABLE memories",
+            "zebra\0",
+        ):
             assert "b" not in self.found(store, Query(text=text, mode="keyword", k=5))
         assert self.found(store, Query(text="!?", mode="keyword")) == []
         assert len(self.found(store, Query(text="!?", mode="hybrid"))) == 2

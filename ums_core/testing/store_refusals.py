@@ -96,10 +96,10 @@ def _each(what: str, error: type[UMSError], values: Sequence[Any], make: Callabl
 
 def _bad_vectors(dim: int) -> list[tuple[type[UMSError], Any]]:
     ones = np.ones(dim, np.float32)
-    spoilt = [np.where(np.arange(dim) == 1, x, ones) for x in (np.nan, np.inf, -np.inf, 1e30)]
+    spoilt = [np.where(np.arange(dim) == 1, x, ones) for x in (np.nan, np.inf, -np.inf)]
     of_length = [(DimensionMismatch, [1.0] * length) for length in (0, 1, dim - 1, dim + 1, 2 * dim)]
     nonsense = ["text", [["a"] * dim], [None] * dim, np.ones((1, dim)), np.ones((dim, 1)), np.float32(1), [object()]]
-    return [*of_length, *((InvalidVector, v) for v in (*spoilt, np.zeros(dim), 1e-20 * ones, *nonsense))]
+    return [*of_length, *((InvalidVector, v) for v in (*spoilt, [1e300] * dim, np.zeros(dim), 1e-20 * ones, *nonsense))]
 
 
 def _with_vector(what: str, make: Callable[[Any], Made]) -> list[Refusal]:
@@ -142,7 +142,7 @@ OF_PATCHES = [
     *_each("changes", InvalidField, (5, None, ["level"]), lambda v: Patch(id="a", changes=v)),
     *_each("a patch's id", InvalidField, BAD_LABELS, lambda v: Patch(id=v)),
     *_each("a patch's namespace", InvalidNamespace, BAD_NAMESPACES, lambda v: Patch(id="a", namespace=v)),
-    Refusal("an unknown id", MemoryNotFound, lambda store, _: store.update([Patch(id="unknown")])),
+    *_each("an unknown id", MemoryNotFound, ("unknown",), lambda v: Patch(id=v)),
 ]
 OF_QUERIES = [
     *_each("k", InvalidQuery, (0, -1, 1.5, "3", True, None), lambda v: Query(text="a", k=v)),
@@ -177,13 +177,16 @@ OF_VERBS = [
 # Their values are looked at only where the write is, so a key must not change what is said of them.
 UNDER_A_KEY = [
     *_on(
-        "keyed metadata", InvalidMetadata, BAD_METADATA, lambda s, v: s.update([_patch(metadata=v)], idempotency_key="k")
+        "keyed metadata",
+        InvalidMetadata,
+        BAD_METADATA,
+        lambda s, v: s.update([_patch(metadata=v)], idempotency_key="k"),
     ),
     *_on("keyed text", InvalidText, BAD_TEXTS, lambda s, v: s.update([_patch(text=v)], idempotency_key="k")),
     *_on(
         "keyed embedding",
         InvalidVector,
-        ("text", [["a"]], [None], [object()]),
+        ("text", [["a"]], [object()]),
         lambda s, v: s.add([Draft(embedding=v)], idempotency_key="k"),
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, ChatMessage, messages_from_dict, messages_to_dict
 
-from ums_core import Draft, EnhancedMemoryStore, LocalStore, Memory
+from ums_core import Draft, EnhancedMemoryStore, LocalStore, Memory, Query
 
 from ._store import Faces
 
@@ -47,9 +47,10 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
     ) -> None:
         super().__init__()
         self._faces = Faces(store)
-        place = Draft(text="?", id=session_id, namespace=namespace, session=session_id)
+        # Checked by itself first: a plain string would come apart into letters.
+        above = Query(text="?", namespace=namespace).namespace
+        self._namespace = Query(text="?", namespace=(*above, session_id)).namespace
         self._session_id = session_id
-        self._namespace = (*place.namespace, session_id)
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # read-only here: assigning would store nothing

@@ -1,11 +1,6 @@
 import asyncio
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField
@@ -13,9 +8,6 @@ from langchain_ums import UMSRetriever
 from pydantic import ValidationError
 
 from ums_core import (
-    Draft,
-    EmbedderIdentity,
-    EnhancedMemoryStore,
     Filter,
     LocalStore,
     UMSError,
@@ -25,22 +17,6 @@ from ums_core import (
 
 ADA, BOB = ("users", "ada@example.org"), ("users", "bob")
 SAID = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def filled(store: LocalStore) -> LocalStore:
-    store.add(
-        [
-            Draft(
-                id="m1", text="I moved to Lisbon.", namespace=ADA, role="user", speaker="Ada", session="s1",
-                occurred_at=SAID, tags=("home",), metadata={"source": {"page": 3}},
-            ),
-            Draft(id="m2", text="I moved my desk to the window.", namespace=ADA, role="assistant"),
-            Draft(id="m3", text="I moved the meeting.", namespace=ADA, role="user"),
-            Draft(id="m1", text="I moved to Oslo.", namespace=BOB, role="user"),
-        ]
-    )  # fmt: skip
-    return store
 
 
 def texts(documents: list[Document]) -> set[str]:
@@ -126,94 +102,6 @@ def test_an_unusable_option_is_refused_early(filled: LocalStore, options: dict[s
 def test_something_else_than_a_store_is_refused() -> None:
     with pytest.raises(ValidationError, match="store"):
         UMSRetriever(store="sqlite:///memory.db")
-
-
-def test_two_users_of_one_retriever_never_see_each_other(filled: LocalStore) -> None:
-    retriever = UMSRetriever(store=filled, k=50)
-
-    async def both() -> list[list[Document]]:
-        calls = [retriever.ainvoke("I moved", namespace=user) for user in (ADA, BOB) for _ in range(20)]
-        return await asyncio.gather(*calls)
-
-    answers = asyncio.run(both())
-    for user, found in zip([ADA] * 20 + [BOB] * 20, answers, strict=True):
-        assert found
-        assert all(document.metadata["ums"]["namespace"] == list(user) for document in found)
-
-
-def test_a_store_that_opens_itself_serves_both_faces() -> None:
-    async def run() -> None:
-        async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as door:
-            await door.add_memory("I moved to Lisbon.")
-            retriever = UMSRetriever(store=door)
-            assert texts(await retriever.ainvoke("Lisbon")) == {"I moved to Lisbon."}
-            assert texts(retriever.invoke("Lisbon")) == {"I moved to Lisbon."}
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("wrap", [lambda store: store, EnhancedMemoryStore], ids=["store", "door"])
-def test_one_retriever_serves_several_loops(filled: LocalStore, wrap: type[EnhancedMemoryStore]) -> None:
-    retriever = UMSRetriever(store=wrap(filled), k=1)
-    for _ in range(2):
-        assert texts(asyncio.run(retriever.ainvoke("Lisbon"))) == {"I moved to Lisbon."}
-    with ThreadPoolExecutor(2) as pool:
-        side_by_side = pool.map(lambda _: asyncio.run(retriever.ainvoke("Lisbon")), range(2))
-        assert [texts(found) for found in side_by_side] == [{"I moved to Lisbon."}] * 2
-
-
-def test_eight_threads_share_one_retriever(filled: LocalStore) -> None:
-    retriever = UMSRetriever(store=filled, k=1)
-    start = threading.Barrier(8)
-
-    def ask(number: int) -> set[str]:
-        start.wait()
-        found: list[Document] = []
-        for _ in range(10):
-            found += retriever.invoke("Lisbon") if number % 2 else asyncio.run(retriever.ainvoke("Lisbon"))
-        return texts(found)
-
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(ask, range(8))) == [{"I moved to Lisbon."}] * 8
-
-
-class Watching:
-    """Letter counts as vectors, and a note of the threads that asked for them."""
-
-    identity = EmbedderIdentity("letters", "1", 26)
-    max_tokens = 1000
-
-    def __init__(self) -> None:
-        self.threads: set[int] = set()
-
-    def count_tokens(self, texts: list[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
-
-    def embed_documents(self, texts: list[str]) -> npt.NDArray[np.float32]:
-        return np.stack([self.embed_query(text) for text in texts])
-
-    def embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        self.threads.add(threading.get_ident())
-        counts = np.array([text.lower().count(chr(letter)) for letter in range(97, 123)], np.float32)
-        return counts / np.float32(np.linalg.norm(counts))
-
-    def close(self) -> None: ...
-
-
-@pytest.fixture
-def watched() -> Iterator[tuple[LocalStore, Watching]]:
-    embedder = Watching()
-    with open_store(UnifiedSettings.for_testing(model={"vector_dim": 26}), embedder=embedder) as store:
-        store.add([Draft(text="I moved to Lisbon.")])
-        embedder.threads.clear()
-        yield store, embedder
-
-
-def test_the_loop_is_not_blocked_by_a_search(watched: tuple[LocalStore, Watching]) -> None:
-    store, embedder = watched
-    assert texts(asyncio.run(UMSRetriever(store=store).ainvoke("Lisbon"))) == {"I moved to Lisbon."}
-    assert embedder.threads
-    assert threading.get_ident() not in embedder.threads
 
 
 def test_a_retriever_composes_like_any_runnable(filled: LocalStore) -> None:

@@ -1,0 +1,50 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from ums_core.index.exact import ExactIndex
+from ums_core.ports.index import VectorIndex
+from ums_core.testing.index_suite import MakeIndex, VectorIndexSuite
+
+
+class TestExactIndex(VectorIndexSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_index(cls) -> MakeIndex:
+        def make(dim: int, path: Path | None = None, binding: Mapping[str, str] | None = None) -> VectorIndex:
+            return ExactIndex(dim, binding=binding, snapshot_path=path)
+
+        return make
+
+
+def _faiss(**params: float) -> MakeIndex:
+    pytest.importorskip("faiss")
+    from ums_core.index.faiss import FaissIndex  # noqa: PLC0415  # optional
+    from ums_core.index.faiss_tuning import HnswParams  # noqa: PLC0415  # with it
+
+    def make(dim: int, path: Path | None = None, binding: Mapping[str, str] | None = None) -> VectorIndex:
+        return FaissIndex(dim, HnswParams(**params), binding=binding, snapshot_path=path)  # type: ignore[arg-type]  # int
+
+    return make
+
+
+@pytest.mark.needs_faiss
+class TestFaissIndex(VectorIndexSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_index(cls) -> MakeIndex:
+        return _faiss()
+
+
+@pytest.mark.needs_faiss
+class TestFaissIndexOfSmallGraphs(VectorIndexSuite):
+    """Thresholds so low that in every test a graph answers, is merged into, and is rebuilt."""
+
+    size: ClassVar[int] = 5_000
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def make_index(cls) -> MakeIndex:
+        return _faiss(exact_below=8, merge_rows=16, few=20)

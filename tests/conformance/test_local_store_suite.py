@@ -1,0 +1,166 @@
+"""A store on a file passes the suite of stores, by each index and through both doors."""
+
+import asyncio
+import shutil
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+import pytest
+
+from ums_core import (
+    Draft,
+    EnhancedMemoryStore,
+    Filter,
+    Health,
+    Hit,
+    Memory,
+    MemoryStore,
+    Page,
+    Patch,
+    Query,
+    UnifiedSettings,
+    open_store,
+)
+from ums_core.records import Namespace
+from ums_core.settings.database import url_of
+from ums_core.testing.store_case import Abandon, MakeStore
+from ums_core.testing.store_suite import MemoryStoreSuite
+
+T = TypeVar("T")
+
+
+class Places:
+    """Database files by the name of a place; a place that was abandoned moves to a copy of what a kill leaves."""
+
+    def __init__(self, root: Path, suite: "type[LocalStoreSuite]") -> None:
+        self._root = root
+        self._suite = suite
+        self._kills: dict[str, int] = {}
+        self._at: dict[int, str] = {}
+
+    def directory(self, place: str) -> Path:
+        return self._root / f"{place}-{self._kills.get(place, 0)}"
+
+    def make(self, place: str = "memory") -> MemoryStore:
+        settings = UnifiedSettings.for_testing(
+            database={"backend": self._suite.backend, "url": url_of(self.directory(place) / "memory.db")},
+            model={"embedder": "hashing", "vector_dim": self._suite.dim},
+            perf={"max_workers": 8},
+        )
+        store = self._suite.open(settings)
+        self._at[id(store)] = place
+        return store
+
+    def abandon(self, store: MemoryStore) -> None:
+        place = self._at[id(store)]
+        left = self.directory(place)
+        self._kills[place] = self._kills.get(place, 0) + 1
+        # The shared memory of a killed process is of no use to the next; neither is its lock.
+        shutil.copytree(left, self.directory(place), ignore=shutil.ignore_patterns("*-shm", "*.lock", "*.tmp"))
+        store.close()
+        shutil.rmtree(left)
+
+
+class LocalStoreSuite(MemoryStoreSuite):
+    backend: ClassVar[str]
+
+    @staticmethod
+    def open(settings: UnifiedSettings) -> MemoryStore:
+        return open_store(settings)
+
+    @pytest.fixture
+    def places(self, tmp_path: Path) -> Places:
+        return Places(tmp_path, type(self))
+
+    @pytest.fixture
+    def make_store(self, places: Places) -> MakeStore:
+        return places.make
+
+    @pytest.fixture
+    def abandon(self, places: Places) -> Abandon | None:
+        return places.abandon
+
+
+class TestExact(LocalStoreSuite):
+    backend = "exact"
+
+
+@pytest.mark.needs_faiss
+class TestFaiss(LocalStoreSuite):
+    backend = "faiss"
+
+
+class Waiting:
+    """The awaitable door for a caller without a loop: each call runs in a loop of its own."""
+
+    def __init__(self, settings: UnifiedSettings) -> None:
+        self._door = EnhancedMemoryStore(settings)
+        self._run(self._door.__aenter__())
+
+    def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
+        return self._run(self._door.add(drafts, idempotency_key=idempotency_key))
+
+    def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
+        return self._run(self._door.get(ids, namespace=namespace, vectors=vectors))
+
+    def update(self, patches: Sequence[Patch], *, idempotency_key: str | None = None) -> list[Memory]:
+        return self._run(self._door.update(patches, idempotency_key=idempotency_key))
+
+    def delete(self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None) -> int:
+        return self._run(self._door.delete(ids, namespace=namespace, idempotency_key=idempotency_key))
+
+    def search(self, query: Query) -> list[Hit]:
+        return self._run(self._door.search(query))
+
+    def scan(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the protocol's name
+        limit: int = 100,
+        cursor: int | None = None,
+    ) -> Page:
+        return self._run(self._door.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor))
+
+    def count(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the protocol's name
+    ) -> int:
+        return self._run(self._door.count(namespace=namespace, filter=filter))
+
+    def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
+        return self._run(self._door.namespaces(prefix=prefix))
+
+    def health(self) -> Health:
+        return self._run(self._door.health())
+
+    def close(self) -> None:
+        self._run(self._door.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @staticmethod
+    def _run(call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(call)
+
+
+class AwaitableSuite(LocalStoreSuite):
+    @staticmethod
+    def open(settings: UnifiedSettings) -> MemoryStore:
+        return Waiting(settings)
+
+
+class TestAwaitableExact(AwaitableSuite):
+    backend = "exact"
+
+
+@pytest.mark.needs_faiss
+class TestAwaitableFaiss(AwaitableSuite):
+    backend = "faiss"

@@ -1,0 +1,39 @@
+"""Inserts that wait for each other: the works of one shared transaction write their rows in few statements."""
+
+from ums_core.storage import journal, keyword
+from ums_core.storage.connect import Connection
+from ums_core.storage.table import INSERT, INSERT_PASSAGE
+
+__all__ = ["Pending"]
+
+
+class Pending:
+    """Rows that are inserted before anything reads or the transaction ends.
+
+    Args:
+        connection: the writer, inside a transaction.
+    """
+
+    __slots__ = ("connection", "entries", "passages", "rows", "terms")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.rows: list[tuple[object, ...]] = []
+        self.passages: list[tuple[int, str, bytes]] = []
+        self.terms: list[keyword.Terms] = []
+        self.entries: list[journal.Entry] = []
+
+    def flush(self) -> None:
+        """Insert what waits."""
+        if self.rows:
+            self.connection.executemany(INSERT, self.rows)
+            self.rows = []
+        if self.passages:
+            self.connection.executemany(INSERT_PASSAGE, self.passages)
+            self.passages = []
+        if self.terms:
+            keyword.write_terms(self.connection, self.terms)
+            self.terms = []
+        if self.entries:
+            journal.append(self.connection, self.entries)
+            self.entries = []
