@@ -13,7 +13,7 @@ from ums_core.pipeline.reembed import Progress
 from ums_core.ports import Embedder
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 from ums_core.records.memory import Vector
-from ums_core.settings import UnifiedSettings
+from ums_core.settings import PerfSettings, UnifiedSettings
 
 __all__ = ["EnhancedMemoryStore"]
 
@@ -33,12 +33,19 @@ class EnhancedMemoryStore:
     """
 
     def __init__(self, source: UnifiedSettings | LocalStore | None = None) -> None:
-        self._store = source if isinstance(source, LocalStore) else None
-        self._settings = source if isinstance(source, UnifiedSettings) else UnifiedSettings()
+        self._store: LocalStore | None = None
+        self._settings: UnifiedSettings | None = None
+        # Of a store that is given, only the number of threads is to be set, and nothing read from the environment.
+        perf = PerfSettings()
+        if isinstance(source, LocalStore):
+            self._store = source
+        else:
+            self._settings = source or UnifiedSettings()
+            perf = self._settings.perf
         self._owns = self._store is None
         self._closed = False
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(self._settings.perf.max_workers, thread_name_prefix="ums")
+        self._pool = ThreadPoolExecutor(perf.max_workers, thread_name_prefix="ums")
 
     @property
     def sync(self) -> LocalStore:

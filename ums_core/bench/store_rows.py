@@ -133,7 +133,7 @@ class Row:
             "ratio_reference": _rounded(self.ratio_reference, 3),
             "ratio_chroma": _rounded(self.ratio_chroma, 2),
             "ratio_base": _rounded(self.ratio_base, 3),
-            "base": self.base_name or None,
+            "base_name": self.base_name or None,
             "recall": _rounded(self.recall, 4),
             "reference_recall": _rounded(self.reference_recall, 4),
             "chroma_recall": _rounded(self.chroma_recall, 4),

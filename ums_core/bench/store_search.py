@@ -48,7 +48,7 @@ class _Questions:
         def check(number: int, answer: object) -> None:
             rows = check_found(contestant.found(answer), queries[number], scope, self._corpus)
             assert name != "ours" or len(rows) == len(self._truth[number]), f"{scope.name}: rows are missing"
-            self._recalls[name].append(accuracy(rows, self._truth[number], self._corpus))
+            self._recalls[name].append(accuracy(rows, queries[number], self._truth[number], self._corpus))
 
         return Track(lambda number: ask(queries[number], scope), lambda: range(count), check)
 
@@ -88,10 +88,11 @@ def search_rows(stage: Stage, say: Say) -> list[Row]:
 def filter_rows(stage: Stage, say: Say) -> list[Row]:
     """A search of each scope, and the first search of it; the reference compares with an array of its vectors."""
     rows: list[Row] = []
+    whole = _Questions(stage, EVERYTHING)
     for scope in SCOPES:
         say(f"{stage.n}: {scope.name}")
         stage.reference.set_aside(scope)
-        whole, part = _Questions(stage, EVERYTHING), _Questions(stage, scope)
+        part = _Questions(stage, scope)
         scoped = part.track("ours", stage.ours)
         first_s, answer = once(partial(scoped.call, 0))
         scoped.check(0, answer)

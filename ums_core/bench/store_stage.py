@@ -18,13 +18,11 @@ from ums_core.bench.store_data import Corpus, make_corpus
 from ums_core.bench.store_rows import Goals, Plan, Row
 from ums_core.bench.store_timing import once
 
-__all__ = ["KILLED", "THREADS", "Say", "Stage", "add_block", "busy_pool", "prepared", "reach"]
+__all__ = ["THREADS", "Say", "Stage", "add_block", "busy_pool", "killed_rows", "prepared", "reach"]
 
 Say = Callable[[str], None]
 
 THREADS = 8
-# Rows that a process adds before it is killed.
-KILLED = 500
 _QUERIES = 100
 _BATCH = 1000
 _INGESTS = 3
@@ -90,6 +88,11 @@ def busy_pool(n: int) -> int:
     return max(200, min(2000, n // 4))
 
 
+def killed_rows(n: int) -> int:
+    """How many rows a process adds before it is killed."""
+    return min(500, n // 2)
+
+
 @contextmanager
 def prepared(plan: Plan, n: int, say: Say) -> Iterator[tuple[Stage, list[Row]]]:
     """All contestants with ``n`` rows each, and what filling them cost; nothing is left of them afterwards.
@@ -99,7 +102,7 @@ def prepared(plan: Plan, n: int, say: Say) -> Iterator[tuple[Stage, list[Row]]]:
     """
     say(f"{n}: data")
     one, each = add_block(n)
-    extra = max(KILLED, (plan.rounds + 1) * (one + THREADS * each) + busy_pool(n))
+    extra = max(killed_rows(n), (plan.rounds + 1) * (one + THREADS * each) + busy_pool(n))
     corpus = make_corpus(n, extra=extra, queries=_QUERIES, dim=plan.dim, seed=plan.seed)
     with ExitStack() as cleanup:
         root = Path(cleanup.enter_context(TemporaryDirectory(prefix="ums-bench-")))
@@ -128,7 +131,7 @@ def _fill(
             contestant.ingest([drafts[:_WARM]])
     filled: dict[str, Contestant] = {}
     times: dict[str, list[float]] = defaultdict(list)
-    for number in range(_INGESTS if "ingest" in plan.only and corpus.n <= _REPEATED else 1):
+    for number in range(min(_INGESTS, plan.rounds) if "ingest" in plan.only and corpus.n <= _REPEATED else 1):
         for name, make in _makers(plan, corpus.n, first=not number).items():
             say(f"{corpus.n}: fill {name}")
             if name in filled:

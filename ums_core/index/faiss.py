@@ -251,7 +251,7 @@ class FaissIndex:
                     self._swap(self._open(), generation)
         finally:
             with self._changed:
-                self._recovering = False
+                self._recovering = self._recovering and self._epoch != epoch
 
     def _swap(self, state: _State, generation: Generation | None) -> None:
         """Make a new graph the one that answers, without what was removed while it was built."""

@@ -4,7 +4,18 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DEFAULT_PARAMS", "Growth", "HnswParams", "growth", "is_bulk", "probe_width", "save_is_due"]
+__all__ = [
+    "DEFAULT_PARAMS",
+    "Growth",
+    "HnswParams",
+    "growth",
+    "is_bulk",
+    "probe_pays",
+    "probe_width",
+    "save_is_due",
+    "walk_width",
+    "wider",
+]
 
 Growth = Literal["none", "merge", "rebuild"]
 
@@ -97,13 +108,18 @@ def walk_width(params: HnswParams, k: int, rows: int) -> int | None:
     return ef if ef == params.ef_search or ef * _WALK < rows * _STREAM else None
 
 
+def wider(width: int, rows: int) -> int | None:
+    """Breadth of the next try after too few rows came, or None where the product of all rows costs less."""
+    return 4 * width if 4 * width * _WALK < rows * _STREAM else None
+
+
 def probe_width(params: HnswParams, k: int, *, allowed: int, rows: int) -> int | None:
     """How many of the nearest of all rows hold k allowed ones 19 times in 20, or None where that is too many.
 
     Were the allowed rows spread at random, the number among the nearest w would be binomial with mean w * allowed /
     rows; a mean of k + 2 sqrt(k) leaves fewer than k in one of 20 cases.
     """
-    width = max(64, math.ceil((k + 2 * math.sqrt(k)) * rows / allowed))
+    width = max(params.ef_search, math.ceil((k + 2 * math.sqrt(k)) * rows / allowed))
     return width if width <= params.probe_width else None
 
 

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
-from ums_core.index.faiss_tuning import HnswParams, is_bulk, probe_pays, probe_width, walk_width
+from ums_core.index.faiss_tuning import HnswParams, is_bulk, probe_pays, probe_width, walk_width, wider
 from ums_core.index.graph import Graph, HalfPrecision
 from ums_core.index.rows import Floats, Ids, Positions, Ranking, Rows, held
 from ums_core.ports.index import RowSet
@@ -23,9 +23,10 @@ __all__ = ["Generation"]
 # Half precision rounds each component by at most 2^-11 of itself, and the sum of |a_i b_i| of unit vectors is at most
 # 1; the rest is for float32 sums and subnormal components.
 _HALF_ERROR = 2.0**-11 + 1e-4
+_PATIENCE = 64
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class _Known:
     """What was learned about one row set; races between readers cost accuracy of the counts, nothing else."""
 
@@ -35,13 +36,20 @@ class _Known:
     copy: HalfPrecision | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Memory:
-    """What one graph learned about the row sets it was searched with."""
+    """What one graph learned about the row sets it was searched with.
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    clock: int = 0
+    Attributes:
+        searches: how many there were with a filter.
+        sets: what is known, for as long as somebody holds the set.
+        holders: those that have a copy; only looked at with the lock held.
+    """
+
+    searches: int = 0
     sets: "WeakKeyDictionary[RowSet, _Known]" = field(default_factory=WeakKeyDictionary)
+    holders: "WeakSet[_Known]" = field(default_factory=WeakSet)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,25 +101,27 @@ class Generation:
         return replace(self, rows=self.rows.without(removed)) if removed.size else self
 
     def nearest(self, vector: Floats, k: int) -> Ranking:
-        """The k nearest live rows, best first; fewer only when no more live."""
-        rows, graph = self.rows, self.graph
-        ef = walk_width(self.params, k, rows.live)
-        if ef is None or k >= rows.live:
-            return rows.nearest(vector, k)
-        if rows.dead is None and not rows.repeats:
-            at = graph.nearest(vector, k, ef)
-        else:
-            at = rows.first_live(graph.nearest(vector, ef, ef), k)
-            if len(at) < k:
-                wide = min(4 * ef, rows.live)
-                alive = None if rows.dead is None else ~rows.dead
-                at = rows.first_live(graph.nearest(vector, wide, wide, alive), k)
-        return rows.rank(vector, at, k) if len(at) == k else rows.nearest(vector, k)
+        """The k nearest live rows, best first; fewer only when no more live.
+
+        Dead rows and second passages are counted out of a wider walk, never stepped around: when k live rows are among
+        the nearest of all, then they are the nearest live ones.
+        """
+        rows = self.rows
+        plain = rows.dead is None and not rows.repeats
+        width = walk_width(self.params, k, rows.live)
+        while width is not None and k < rows.live:
+            at = rows.first_live(self.graph.nearest(vector, k if plain else width, width), k)
+            if len(at) == k:
+                return rows.rank(vector, at, k)
+            width = wider(width, rows.live)
+        return rows.nearest(vector, k)
 
     def nearest_allowed(self, vector: Floats, k: int, allowed: RowSet) -> Ranking:
         """The k nearest live rows among the allowed ones, best first; fewer only when no more are allowed and live."""
         rows = self.rows
         at = rows.positions(allowed)
+        if len(at) == len(rows.rids):
+            return self.nearest(vector, k)
         if len(at) <= self.params.few:
             return rows.nearest(vector, k, at)
         known = self._known(allowed)
@@ -143,33 +153,37 @@ class Generation:
         memory = self.memory
         known = memory.sets.get(allowed)
         if known is None:
-            with memory.lock:
-                known = memory.sets.setdefault(allowed, _Known())
+            known = memory.sets.setdefault(allowed, _Known())
+        memory.searches += 1
         known.seen += 1
-        memory.clock += 1
-        known.used = memory.clock
+        known.used = memory.searches
         return known
 
     def _copy(self, known: _Known, at: Positions) -> HalfPrecision | None:
-        """The half-precision copy of a row set, made now if it may; the least recently used ones make room."""
-        copy = known.copy
-        if copy is None and HalfPrecision.bytes_of(self.rows.vectors, at) <= self._room():
+        """The half-precision copy of a row set, made now if there is room for it."""
+        if known.copy is None:
             with self.memory.lock:
-                copy = known.copy = known.copy or HalfPrecision(self.rows.vectors, at)
-                self._make_room()
-        return copy
+                if known.copy is None and self._make_room(HalfPrecision.bytes_of(self.rows.vectors, at)):
+                    known.copy = HalfPrecision(self.rows.vectors, at)
+                    self.memory.holders.add(known)
+        return known.copy
 
-    def _make_room(self) -> None:
-        held_copies = [(known.used, known, known.copy.size) for known in self.memory.sets.values() if known.copy]
-        excess = sum(size for _, _, size in held_copies) - self._room()
-        for _, known, size in sorted(held_copies, key=itemgetter(0)):
-            if excess <= 0:
+    def _make_room(self, size: int) -> bool:
+        """Drop the copies least recently used, unless they are in use: making one costs some tens of its scans."""
+        memory = self.memory
+        copies = sorted(
+            ((known.used, known, known.copy.size) for known in memory.holders if known.copy), key=itemgetter(0)
+        )
+        excess = (
+            size + sum(held_bytes for _, _, held_bytes in copies) - self.params.hot_share * self.rows.vectors.nbytes
+        )
+        for used, known, held_bytes in copies:
+            if excess <= 0 or used > memory.searches - _PATIENCE:
                 break
             known.copy = None
-            excess -= size
-
-    def _room(self) -> int:
-        return int(self.params.hot_share * self.rows.vectors.nbytes)
+            memory.holders.discard(known)
+            excess -= held_bytes
+        return excess <= 0
 
 
 def _while(goes_on: Callable[[], bool], pieces: Iterable[Floats]) -> Iterator[Floats]:

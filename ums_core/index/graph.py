@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ums_core.index.faiss_tuning import HnswParams
-from ums_core.index.rows import Flags, Floats, Positions
+from ums_core.index.rows import Floats, Positions
 from ums_core.index.snapshot import Bytes, Sink
 
 __all__ = ["Graph", "HalfPrecision", "OneThread"]
@@ -42,7 +42,9 @@ class Graph:
     def __init__(self, index: Any, buffer: Bytes | None = None) -> None:  # noqa: ANN401  # FAISS has no types
         self._index = index
         self._buffer = buffer
+        self._ef = int(index.hnsw.efSearch)
         self.vectors: Floats = np.asarray(_Storage(index, buffer))
+        self.vectors.flags.writeable = False
 
     def __len__(self) -> int:
         """Return the number of vectors."""
@@ -81,20 +83,18 @@ class Graph:
         index.hnsw.efSearch = params.ef_search
         return cls(index, content)
 
-    def nearest(self, vector: Floats, fetch: int, ef: int, alive: Flags | None = None) -> Positions:
+    def nearest(self, vector: Floats, fetch: int, ef: int) -> Positions:
         """Positions of about the ``fetch`` nearest vectors, best first; fewer where the walk ends early.
 
         Args:
             vector: shape (d,) float32.
             fetch: at most the number of vectors.
-            ef: breadth of the walk; the one the graph was made for costs least.
-            alive: only these are returned, shape (n,).
+            ef: breadth of the walk.
         """
-        if ef == self._index.hnsw.efSearch and alive is None:
+        if ef == self._ef:
             at: Positions = self._index.search(vector[None], fetch)[1][0]
         else:
-            only = None if alive is None else faiss.IDSelectorBitmap(np.packbits(alive, bitorder="little"))
-            params = faiss.SearchParametersHNSW(efSearch=ef, sel=only)
+            params = faiss.SearchParametersHNSW(efSearch=ef)
             at = self._index.search(vector[None], fetch, params=params)[1][0]
         return at if at[-1] >= 0 else at[at >= 0]
 

@@ -108,7 +108,7 @@ class Rows:
 
     def rank(self, vector: Floats, at: Positions, k: int) -> Ranking:
         """The k best rows among the positions, a row once by its best passage; ties by ascending row id."""
-        rids, cosines = self.rids[at], self._cosines(vector, at)
+        rids, cosines = self.rids.take(at), self._cosines(vector, at)
         order = np.lexsort((rids, -cosines))
         rids, cosines = rids[order], cosines[order]
         if self.repeats:
@@ -174,8 +174,8 @@ class Rows:
     def _cosines(self, vector: Floats, at: Positions) -> Floats:
         """Inner products that depend on the two vectors alone, not on their neighbours in memory."""
         if at.size <= _SLICE:
-            return _dot(self.vectors[at], vector)
-        pieces = [_dot(self.vectors[at[i : i + _SLICE]], vector) for i in range(0, at.size, _SLICE)]
+            return _dot(self.vectors.take(at, 0), vector)
+        pieces = [_dot(self.vectors.take(at[i : i + _SLICE], 0), vector) for i in range(0, at.size, _SLICE)]
         return np.concatenate(pieces)
 
 

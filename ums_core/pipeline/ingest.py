@@ -106,8 +106,12 @@ class Ingest:
         ]
         return Prepared(rows, identities)
 
-    def query_vector(self, query: Query) -> tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None:
+    def query_vector(self, query: Query, text: str) -> tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None:
         """A unit vector for a question and what it may be compared with; None where there is nothing or no embedder.
+
+        Args:
+            query: its own vector counts, if it has one.
+            text: what is embedded, if it has none.
 
         Raises:
             InvalidVector, DimensionMismatch: the caller's vector cannot be compared with the stored ones.
@@ -127,7 +131,7 @@ class Ingest:
                     "one of a text: give vector=, or search with mode='keyword'"
                 )
             return None
-        return bound, self._bound_to(bound).embed_query(query.text or "")
+        return bound, self._bound_to(bound).embed_query(text)
 
     def _plan(self, drafts: Sequence[Draft]) -> _Plan:
         plan = _Plan([], {}, {}, [], [])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ums_core.ports.index import RowSet
 
-__all__ = ["Ledger", "Row", "Transaction"]
+__all__ = ["Ledger", "Row", "Transaction", "TurnRow"]
 
 T = TypeVar("T")
 
@@ -31,6 +31,31 @@ class Row:
     memory: Memory
     vectors: "Sequence[npt.NDArray[np.float32]]"
     fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """What a row says about its place in a conversation.
+
+    Attributes:
+        rid: row id.
+        nid: which namespace it is in; equal numbers are equal namespaces.
+        session: label of the conversation, or None.
+        position: place in it, ascending, or None.
+        speaker: name of the one who said it, or None.
+        role: in an assistant's dialogue, or None.
+        telling: how many words of the text tell something.
+        asks: whether the text asks something.
+    """
+
+    rid: int
+    nid: int
+    session: str | None
+    position: int | None
+    speaker: str | None
+    role: str | None
+    telling: int
+    asks: int
 
 
 class Transaction(Protocol):
@@ -81,6 +106,18 @@ class Ledger(Protocol):
 
     def keyword(self, text: str, limit: int, namespace: Namespace, condition: Filter | None) -> list[tuple[int, float]]:
         """Row ids and BM25 scores of the best matches, best first."""
+        ...
+
+    def seq(self) -> int:
+        """Number of the last committed change, other processes' included."""
+        ...
+
+    def turns_since(self, seq: int, hi: int) -> "tuple[int, npt.NDArray[np.int64], list[TurnRow]]":
+        """Where the journal ends, rows removed after ``seq``, and the rows after row id ``hi``, ascending."""
+        ...
+
+    def scopes(self, namespace: Namespace) -> list[int] | None:
+        """The ids of the namespaces under a prefix; None for the root, and none where there are more than a few."""
         ...
 
     def rows(self, rids: Sequence[int]) -> Mapping[int, Memory]:

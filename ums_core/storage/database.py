@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
+from ums_core.ports.ledger import TurnRow
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, reembed
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
@@ -201,6 +202,28 @@ class Database:
                 namespace if scopes is None or len(scopes) > keyword.MAX_SCOPES else (), condition
             )
             return keyword.search_terms(connection, expression, limit, (sql, values))
+
+    def seq(self) -> int:
+        """Number of the last committed change."""
+        return self.head().seq
+
+    def turns_since(self, seq: int, hi: int) -> tuple[int, npt.NDArray[np.int64], list[TurnRow]]:
+        """What changed in conversations; see the port."""
+        with self.reader() as connection:
+            end = journal.head(connection).seq
+            removed = journal.removed_since(connection, seq)
+            rows = connection.execute(
+                "SELECT rid, nid, session, position, speaker, role, telling, asks FROM memories WHERE rid > ? "
+                "ORDER BY rid",
+                (hi,),
+            ).fetchall()
+        return end, removed, [TurnRow(*row) for row in rows]
+
+    def scopes(self, namespace: Namespace) -> list[int] | None:
+        """The ids of the namespaces under a prefix; see the port."""
+        with self.reader() as connection:
+            scopes = self._scopes(connection, namespace)
+        return [] if scopes is not None and len(scopes) > keyword.MAX_SCOPES else scopes
 
     def rows(self, rids: Sequence[int]) -> dict[int, Memory]:
         """The memories of those rows that still exist."""

@@ -10,7 +10,7 @@ from ums_core.ports.index import Change
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import ORDINAL_BITS
 
-__all__ = ["REBIND", "Entry", "Head", "append", "changes_since", "head", "rebound_since"]
+__all__ = ["REBIND", "Entry", "Head", "append", "changes_since", "head", "rebound_since", "removed_since"]
 
 # A change of the database's embedder: every vector of the modality is another one.
 REBIND = "rebind"
@@ -51,6 +51,12 @@ def rebound_since(connection: Connection, seq: int) -> bool:
         connection.execute("SELECT 1 FROM journal WHERE seq > ? AND kind = ? LIMIT 1", (seq, REBIND)).fetchone()
         is not None
     )
+
+
+def removed_since(connection: Connection, seq: int) -> npt.NDArray[np.int64]:
+    """Row ids that went after a change."""
+    rows = connection.execute("SELECT removed FROM journal WHERE seq > ? AND removed IS NOT NULL", (seq,)).fetchall()
+    return np.frombuffer(b"".join(row[0] for row in rows), np.int64)
 
 
 def changes_since(connection: Connection, seq: int, modality: str, dim: int) -> Iterator[Change]:

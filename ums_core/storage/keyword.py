@@ -4,11 +4,10 @@ The table is contentless: it holds terms, not texts, and a row leaves it by givi
 column ``scope`` holds the namespace as a term, so that a search within few namespaces never reads the others'.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from ums_core.ranking.words import STOP_WORDS
+from ums_core.ranking.words import telling, words
 from ums_core.storage.connect import Connection
 
 __all__ = [
@@ -26,7 +25,6 @@ Terms = tuple[int, str, str, str]
 
 _INSERT = "INSERT INTO terms (rowid, body, about, scope) VALUES (?, ?, ?, ?)"
 _REMOVE = "INSERT INTO terms (terms, rowid, body, about, scope) VALUES ('delete', ?, ?, ?, ?)"
-_WORD = re.compile(r"\w+")
 _MAX_WORDS = 64
 MAX_SCOPES = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,11 +69,10 @@ def match_expression(text: str, scopes: Sequence[int] | None) -> str | None:
 
     Stop words are dropped unless nothing else is left. Every word is quoted, so nothing in the text is syntax.
     """
-    words = list(dict.fromkeys(_WORD.findall(text.replace("\0", " ").lower())))
-    telling = [word for word in words if word not in STOP_WORDS] or words
-    if not telling:
+    wanted = list(dict.fromkeys(telling(text) or words(text)))
+    if not wanted:
         return None
-    anyone = " OR ".join(f'"{word}"' for word in telling[:_MAX_WORDS])
+    anyone = " OR ".join(f'"{word}"' for word in wanted[:_MAX_WORDS])
     expression = f"{{body about}} : ({anyone})"
     if scopes is not None and len(scopes) <= MAX_SCOPES:
         places = " OR ".join(f'"ns{nid}"' for nid in scopes)

@@ -13,6 +13,7 @@ __all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate"]
 APPLICATION_ID = 0x554D534D
 
 # rid: one version of a memory; never used twice, ascending in commit order. birth: the first rid of its identity.
+# telling: how many words of the text tell something. asks: whether it asks something.
 # passages.pid = rid << 16 | ordinal, so that the vectors of one memory lie together and need no second index.
 # journal: one row a change; the rids lo..hi came, those in removed (int64) went.
 _FIRST = (
@@ -43,7 +44,9 @@ _FIRST = (
         session TEXT,
         position INTEGER,
         occurred_at INTEGER,
-        spans TEXT
+        spans TEXT,
+        telling INTEGER NOT NULL,
+        asks INTEGER NOT NULL
     )
     """,
     "CREATE UNIQUE INDEX memories_identity ON memories (nid, id)",

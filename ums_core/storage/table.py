@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ums_core.ports.ledger import Row
+from ums_core.ranking.words import asks, telling
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.records.match import micros
 from ums_core.storage.connect import Connection
@@ -35,9 +36,10 @@ _NAMES = (
     *("importance", "emotional_intensity", "valence", "created_at", "updated_at", "last_accessed_at", "expires_at"),
     *("source_ids", "final", "speaker", "session", "position", "occurred_at", "spans"),
 )
+_INSERTED = (*_NAMES, "telling", "asks")
 SPEAKER, OCCURRED_AT = _NAMES.index("speaker"), _NAMES.index("occurred_at")
 COLUMNS = ", ".join(f"m.{name}" for name in _NAMES)
-INSERT = f"INSERT INTO memories ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"
+INSERT = f"INSERT INTO memories ({', '.join(_INSERTED)}) VALUES ({', '.join('?' * len(_INSERTED))})"
 INSERT_PASSAGE = "INSERT INTO passages (pid, modality, vector) VALUES (?, ?, ?)"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -90,6 +92,8 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
         memory.position,
         None if memory.occurred_at is None else micros(memory.occurred_at),
         _encode_spans(memory),
+        len(telling(memory.text)),
+        int(asks(memory.text)),
     )
 
 

@@ -27,9 +27,9 @@ class UMSRetriever(BaseRetriever):
     LlamaIndex drops nodes whose id it has seen, while the id of a memory is its own only within its namespace. So
     ``node_id`` is the namespace and the id, percent-encoded and joined by ``/``: ``users/u1%40example.org/7f3a``.
 
-    The store embeds the question; where the ``QueryBundle`` holds an ``embedding``, that is compared instead, and must
-    come from the store's embedder. Cheap to make: give each user one, on one store. One object serves any number of
-    threads and event loops. It does not close the store.
+    The store embeds the question itself. An ``embedding`` in the ``QueryBundle`` is not used: a vector index that
+    shares the bundle leaves its own there, of another model. Cheap to make: give each user one, on one store. One
+    object serves any number of threads and event loops. It does not close the store.
 
     Args:
         store: what ``open_store`` returned, or an ``EnhancedMemoryStore``.
@@ -68,7 +68,7 @@ class UMSRetriever(BaseRetriever):
         return self._given if isinstance(self._given, EnhancedMemoryStore) else EnhancedMemoryStore(self._given)
 
     def _asked(self, bundle: QueryBundle) -> Query:
-        return replace(self._query, text=bundle.query_str, vector=bundle.embedding)
+        return replace(self._query, text=bundle.query_str)
 
 
 def _checked(store: object) -> LocalStore | EnhancedMemoryStore:

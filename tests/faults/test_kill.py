@@ -1,0 +1,272 @@
+"""What was acknowledged outlives the process that wrote it, whenever that is killed."""
+
+import json
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ums_core import LocalStore, Memory, Query
+from ums_core.testing.samples import unit
+from ums_core.testing.worker import Worker
+from ums_core.testing.workload import NOTES, Churn, Effect, Ledger, Place, churn, main, perform, version_of
+
+pytestmark = pytest.mark.faults
+
+ROUNDS = 10
+GRAPH_ROUNDS = 6
+GRAPH_SIZE = 7000
+DIM = 16
+
+Call = tuple[str, str, Effect]
+
+
+class Books:
+    """What must be in a database, by the ledgers of all who wrote to it.
+
+    Attributes:
+        versions: by id, of what was acknowledged.
+        notes: keys of acknowledged writes of made-up ids.
+        open_calls: key, verb and effect of the calls that nobody saw return.
+    """
+
+    def __init__(self, versions: dict[str, int] | None = None) -> None:
+        self.versions = dict(versions or {})
+        self.notes: set[str] = set()
+        self.open_calls: list[Call] = []
+
+    def read(self, ledger: Path) -> int:
+        """Take up a ledger and return how many calls it acknowledges."""
+        begun: dict[str, Call] = {}
+        acknowledged = 0
+        for line in ledger.read_text().splitlines():
+            stage, key, verb, effect = json.loads(line)
+            if stage == "begin":
+                begun[key] = (key, verb, effect)
+            elif stage == "end":
+                self.apply(begun.pop(key))
+                acknowledged += 1
+        self.open_calls += begun.values()
+        return acknowledged
+
+    def apply(self, call: Call) -> None:
+        key, verb, effect = call
+        if verb == "note":
+            self.notes.add(key)
+        for id_, version in effect.items():
+            self.versions.pop(id_, None)
+            if version is not None:
+                self.versions[id_] = version
+
+    def audit(self, store: LocalStore, place: Place) -> None:
+        """Everything acknowledged is there, whole and right; of each open call, all or nothing."""
+        memories = _everything(store)
+        notes = [memory.metadata["key"] for memory in memories if memory.namespace == NOTES]
+        held = {memory.id: version_of(memory, place.dim) for memory in memories if memory.namespace != NOTES}
+        assert len(notes) == len(set(notes))
+        assert len(held) == len(memories) - len(notes)
+        for call in self.open_calls:
+            key, verb, effect = call
+            after = {id_: held.get(id_) for id_ in effect}
+            if (verb == "note" and key in notes) or (effect and after == effect):
+                self.apply(call)
+            else:
+                assert after == {id_: self.versions.get(id_) for id_ in effect}, f"half of {call}"
+        assert held == self.versions
+        assert set(notes) == self.notes
+
+    def finish_open_calls(self, store: LocalStore, place: Place) -> None:
+        """Repeat each open call under its key: it is done now, and was done once."""
+        for key, verb, effect in self.open_calls:
+            perform(store, place, verb, effect, key)
+            self.apply((key, verb, effect))
+        self.open_calls = []
+
+
+def _everything(store: LocalStore) -> list[Memory]:
+    memories: list[Memory] = []
+    cursor: int | None = None
+    while True:
+        page = store.scan(limit=2000, cursor=cursor)
+        memories += page.memories
+        if (cursor := page.cursor) is None:
+            return memories
+
+
+def _assert_sound(store: LocalStore, books: Books, place: Place, sample: list[str]) -> None:
+    assert store.health().status == "ok"
+    assert store.verify() == []
+    books.audit(store, place)
+    for id_ in sample:
+        version = books.versions.get(id_)
+        if version is not None:
+            (best,) = store.search(Query(vector=unit(f"{id_}#{version}", place.dim), k=1))
+            assert (best.memory.id, best.similarity) == (id_, pytest.approx(1, abs=1e-5))
+            version_of(best.memory, place.dim)
+
+
+@pytest.mark.parametrize("backend", ["exact", pytest.param("faiss", marks=pytest.mark.needs_faiss)])
+def test_no_acknowledged_write_is_lost_or_wrong_after_kill_9(tmp_path: Path, backend: str) -> None:
+    place = Place(str(tmp_path / "memory.db"), backend=backend)
+    books = Books()
+    acknowledged = 0
+    for number in range(ROUNDS):
+        rng = random.Random(f"{backend} {number}")
+        plan = Churn(prefix=f"r{number}", seed=number, threads=1 + number % 4)
+        ledger = tmp_path / f"{number}.ledger"
+        with Worker.churning(place, ledger, plan) as worker:
+            # Some are killed while they open the database that the one before them left.
+            in_opening = number % 5 == 4
+            _wait_for(lambda: _lines(ledger) >= (1 if in_opening else 6), worker)
+            time.sleep(rng.uniform(0, 0.03) if in_opening else rng.uniform(0, 0.4))
+            worker.kill()
+        acknowledged += books.read(ledger)
+        if number % 3 == 1:
+            continue  # killed again before anyone looked
+        with place.open() as store:
+            _assert_sound(store, books, place, sorted(books.versions))
+            books.finish_open_calls(store, place)
+            books.audit(store, place)
+    assert acknowledged > 20 * ROUNDS / 2
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, int]]]:
+    """A directory with a database that is large enough for a graph, and what it holds."""
+    directory = tmp_path_factory.mktemp("graph")
+    place = Place(str(directory / "memory.db"), backend="faiss", dim=DIM)
+    versions = {f"base-{number}": 0 for number in range(GRAPH_SIZE)}
+    with place.open() as store:
+        for start in range(0, GRAPH_SIZE, 500):
+            ids = list(versions)[start : start + 500]
+            store.add([place.draft(id_, 0) for id_ in ids])
+        store.settle()
+        assert set(store.health().index.values()) == {"hnsw"}
+    yield directory, versions
+    shutil.rmtree(directory)
+
+
+@pytest.mark.needs_faiss
+@pytest.mark.parametrize("at", ["merging", "saving"])
+def test_a_kill_while_the_graph_is_merged_or_saved_loses_nothing(
+    tmp_path: Path, graph: tuple[Path, dict[str, int]], at: str
+) -> None:
+    shutil.copytree(graph[0], tmp_path, dirs_exist_ok=True)
+    place = Place(str(tmp_path / "memory.db"), backend="faiss", dim=DIM)
+    books = Books(graph[1])
+    met = 0
+    for number in range(GRAPH_ROUNDS // 2):
+        rng = random.Random(f"{at} {number}")
+        ledger = tmp_path / f"{number}.ledger"
+        plan = Churn(prefix=f"{at}{number}", seed=number, threads=2, batch=300)
+        left = set(tmp_path.glob(".*.tmp"))
+        with Worker.churning(place, ledger, plan) as worker:
+            if at == "saving":
+                _wait_for(lambda left=left: set(tmp_path.glob(".*.tmp")) - left, worker)
+                time.sleep(rng.uniform(0, 0.004))
+            else:
+                _wait_for(lambda: _lines(ledger) > 20, worker)
+                time.sleep(rng.uniform(0, 0.5))
+            worker.kill()
+        met += len(set(tmp_path.glob(".*.tmp")) - left)
+        books.read(ledger)
+        with place.open() as store:
+            sample = rng.sample(sorted(books.versions), 500)
+            _assert_sound(store, books, place, sample)
+            store.settle()
+            _assert_sound(store, books, place, sample)
+            books.finish_open_calls(store, place)
+    assert at != "saving" or met, "no kill met a snapshot in the making"
+
+
+def test_a_workload_left_alone_leaves_what_its_ledger_says(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "memory.db"))
+    books = Books()
+    with place.open() as store:
+        churn(store, place, Ledger(tmp_path / "ledger"), Churn(prefix="p", seed=0, threads=3, steps=15))
+        assert books.read(tmp_path / "ledger") == 45
+        _assert_sound(store, books, place, sorted(books.versions))
+    assert books.open_calls == []
+    spoilt = dict(books.versions)
+    spoilt[next(iter(spoilt))] += 1
+    with place.open() as store, pytest.raises(AssertionError):
+        Books(spoilt).audit(store, place)
+
+
+def test_orders_are_answered_line_by_line(tmp_path: Path) -> None:
+    said: list[Any] = []
+    place = json.dumps({"path": str(tmp_path / "memory.db"), "without": []})
+    orders: list[dict[str, Any]] = [
+        {"verb": "add", "effect": {"a-1": 0}},
+        {"verb": "find", "id": "a-1", "version": 0},
+        {"verb": "close"},
+        {"verb": "update", "effect": {"b-1": 1}},
+        {"verb": "count"},
+    ]
+    main(["obey", place], map(json.dumps, orders), lambda line: said.append(json.loads(line)))
+    assert [line.get("answer", line.get("error")) for line in said] == [
+        *("ready", None, ["a-1"], None, "memory_not_found", 1)
+    ]
+
+
+def test_an_interrupt_of_one_writer_loses_no_other_write(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "memory.db"))
+    with place.open() as store:
+        leading, waiting = threading.Event(), threading.Event()
+        outcome: dict[str, object] = {}
+
+        def lead(_: object) -> None:
+            leading.set()
+            assert waiting.wait(10)
+
+        def interrupted(_: object) -> None:
+            raise KeyboardInterrupt
+
+        def run(name: str, work: Callable[[], object]) -> threading.Thread:
+            def record() -> None:
+                try:
+                    outcome[name] = work()
+                except BaseException as error:  # noqa: BLE001  # what is under test
+                    outcome[name] = error
+
+            thread = threading.Thread(target=record)
+            thread.start()
+            return thread
+
+        threads = [run("leader", lambda: store._database.write(lead))]
+        assert leading.wait(10)
+        # Both come while the leader writes, so that they share the next transaction.
+        threads.append(run("interrupted", lambda: store._database.write(interrupted)))
+        _wait_until(lambda: len(store._database._writer._waiting) == 1)
+        threads.append(run("innocent", lambda: store.add([place.draft("a-1", 0)])))
+        _wait_until(lambda: len(store._database._writer._waiting) == 2)
+        waiting.set()
+        for thread in threads:
+            thread.join(10)
+        assert isinstance(outcome["interrupted"], KeyboardInterrupt)
+        told = outcome["innocent"]
+        if isinstance(told, BaseException):
+            assert store.count() == 0
+        else:
+            assert told == _everything(store) != []
+
+
+def _lines(ledger: Path) -> int:
+    return ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+
+
+def _wait_for(condition: Callable[[], object], worker: Worker) -> None:
+    _wait_until(lambda: condition() or worker.process.poll() is not None, pause_s=0.0005)
+    assert worker.process.poll() is None, f"the workload ended with {worker.process.returncode}"
+
+
+def _wait_until(condition: Callable[[], object], *, pause_s: float = 0.001) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited for 30 s"
+        time.sleep(pause_s)
