@@ -94,7 +94,7 @@ def test_every_measurement_gives_finite_rows_at_every_size(capsys: pytest.Captur
 
 def test_above_the_crossover_the_reference_has_a_graph() -> None:
     plan = Plan(
-        sizes=(400,), only=frozenset({"ingest", "search", "filter"}), chroma_max=400, dim=DIM, rounds=1, crossover=300
+        sizes=(400,), only=frozenset({"ingest", "search", "filter"}), chroma_max=400, dim=DIM, rounds=2, crossover=300
     )
     said: list[str] = []
     batches = list(store_measure.measured(plan, said.append))

@@ -155,9 +155,9 @@ def test_a_filter_that_the_nearest_rows_miss_is_scanned_from_a_copy() -> None:
     generation = _generation(index)
     for query in queries:
         assert recall([index.search(query, 10, allowed)], [exact.search(query, 10, allowed)]) == 1
-    known = generation.memory.sets[allowed]
-    assert known.copy is not None
-    assert known.misses >= 2
+    (family,) = generation.memory.families.values()
+    assert family.copy is not None
+    assert family.misses >= 2
     index.apply(changed(9, queries[:0], [], removed=allowed.rids[::5]))
     exact.apply(changed(9, queries[:0], [], removed=allowed.rids[::5]))
     assert all(same(index.search(query, 10, allowed), exact.search(query, 10, allowed)) for query in queries)
@@ -176,39 +176,66 @@ def test_equal_vectors_that_half_precision_cannot_tell_apart_are_still_ranked_ex
             assert same(index.search(vectors[1000], k, allowed), exact.search(vectors[1000], k, allowed))
 
 
+def test_a_row_set_that_grew_by_newer_rows_keeps_what_is_known_of_it() -> None:
+    index, exact, vectors = _filled(4000, HnswParams(exact_below=300, few=50, probe_width=0))
+    rows, memory = np.arange(0, 4000, 2), _generation(index).memory
+    for first in range(4000, 4020):
+        for target in (index, exact):
+            added(target, vectors[first - 4000 : first - 3999], first=first)
+        rows = np.append(rows, first)
+        allowed = RowSet(rows)
+        assert same(index.search(vectors[first - 4000], 5, allowed), exact.search(vectors[first - 4000], 5, allowed))
+    (family,) = memory.families.values()
+    assert family.seen == 20
+    assert family.copy is not None
+
+
 def test_copies_stay_within_their_share_of_memory_and_the_unused_make_room() -> None:
-    params = HnswParams(exact_below=300, few=50, hot_share=0.2)
+    params = HnswParams(exact_below=300, few=50, probe_width=0, hot_share=0.2)
     index, _, vectors = _filled(10_000, params, clusters=4)
-    cluster = clustered(10_000, _DIM, seed=0, clusters=4)[1]
-    sets = [RowSet(np.flatnonzero((cluster == part) & (np.arange(10_000) % 2 == 0))) for part in range(4)]
-    outside = vectors[np.flatnonzero(cluster == 3)[0]]
-    memory = _generation(index).memory
+    sets = [RowSet(np.arange(part, 10_000, 8)) for part in range(3)]
+    generation = _generation(index)
 
     def held() -> list[bool]:
-        return [rows in memory.sets and memory.sets[rows].copy is not None for rows in sets]
+        return [generation._family(rows).copy is not None for rows in sets]
 
-    for rows in sets[:3]:
+    for rows in sets:
         for _ in range(5):
-            index.search(outside, 10, rows)
-    assert held() == [True, True, False, False], "there is no room for a third while both are in use"
+            index.search(vectors[0], 10, rows)
+    assert held() == [True, True, False], "there is no room for a third while both are in use"
     for _ in range(80):
-        index.search(outside, 10, sets[1])
-    index.search(outside, 10, sets[2])
-    assert held() == [False, True, True, False]
-    size = sum(known.copy.size for known in memory.sets.values() if known.copy)
-    assert size <= 0.2 * _generation(index).rows.vectors.nbytes
+        index.search(vectors[0], 10, sets[1])
+    index.search(vectors[0], 10, sets[2])
+    assert held() == [False, True, True]
+    reserved = sum(family.reserved for family in generation.memory.families.values())
+    assert reserved <= 0.2 * generation.rows.vectors.nbytes
 
 
-def test_what_is_known_of_a_row_set_goes_with_it() -> None:
+def test_one_thread_at_a_time_makes_a_copy_and_the_others_go_on_without() -> None:
+    index, exact, vectors = _filled(4000, HnswParams(exact_below=300, few=50, probe_width=0))
+    allowed, generation = RowSet(np.arange(0, 4000, 2)), _generation(index)
+    index.search(vectors[0], 5, allowed)
+    family = generation._family(allowed)
+    assert generation._reserve(family)
+    assert same(index.search(vectors[0], 5, allowed), exact.search(vectors[0], 5, allowed))
+    assert family.copy is None
+
+
+def test_what_is_known_of_row_sets_is_bounded() -> None:
     index, _, vectors = _filled(2000)
-    allowed = RowSet(np.arange(0, 2000, 3))
-    for _ in range(4):
-        index.search(vectors[0], 10, allowed)
     memory = _generation(index).memory
-    assert len(memory.sets) == 1
-    del allowed
+    for first in range(200):
+        index.search(vectors[0], 5, RowSet(np.arange(first, 2000, 3)))
     gc.collect()
-    assert (len(memory.sets), len(memory.holders), len(_generation(index).rows.known)) == (0, 0, 0)
+    assert len(memory.families) == 64
+    assert (len(memory.keys), len(_generation(index).rows.known)) == (0, 0)
+
+
+def test_a_filter_of_many_unknown_rows_finds_the_few_known() -> None:
+    index, exact, vectors = _filled(2000)
+    allowed = RowSet(np.concatenate((np.arange(0, 2000, 100), np.arange(10_000, 20_000))))
+    assert same(index.search(vectors[0], 50, allowed), exact.search(vectors[0], 50, allowed))
+    assert len(index.search(vectors[0], 50, allowed)[0]) == 20
 
 
 def test_a_filter_of_everything_is_no_filter() -> None:
@@ -401,7 +428,7 @@ def test_the_thresholds_decide_as_documented() -> None:
     assert probe_width(params, 10, allowed=90_000, rows=100_000) == 96
     assert probe_width(params, 10, allowed=1000, rows=100_000) is None
     assert probe_pays(164, allowed=10_000, misses=0, scanned=False)
-    assert not probe_pays(164, allowed=5000, misses=2, scanned=True)
+    assert not probe_pays(164, allowed=10_000, misses=2, scanned=False)
     assert not probe_pays(164, allowed=10_000, misses=0, scanned=True)
 
 

@@ -56,7 +56,7 @@ class Reference:
         self._next = 1
         self._scopes: dict[str, int] = {}
         self._indexes: dict[Kind, Any] = {}
-        self._aside: dict[Scope, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]] = {}
+        self._aside: dict[Scope, tuple[npt.NDArray[np.int64], Any]] = {}
         self._connection = sqlite3.connect(directory / "reference.db", isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
@@ -118,27 +118,27 @@ class Reference:
             kind: ``flat`` compares with every vector, ``graph`` is an HNSW graph.
         """
         if scope in self._aside:
-            rids, vectors = self._aside[scope]
-            dots = vectors @ vector
-            some = np.argpartition(-dots, K)[:K] if len(dots) > K else np.arange(len(dots))
-            best = some[np.argsort(-dots[some])]
-            near, cosines = rids[best].tolist(), dots[best].tolist()
+            rids, index = self._aside[scope]
+            scores, at = index.search(vector[None], min(K, len(rids)))
+            near = rids[at[0]].tolist()
         else:
             scores, at = self._indexes[kind].search(vector[None], K)
-            near, cosines = (at[0] + 1).tolist(), scores[0].tolist()
+            near = (at[0] + 1).tolist()
         sql = f"SELECT rid, id, text, metadata FROM memories WHERE rid IN ({','.join('?' * len(near))})"
         rows = {row[0]: row[1:] for row in self._connection.execute(sql, near)}
-        return [(rid, cosine, *rows[rid]) for rid, cosine in zip(near, cosines, strict=True)]
+        return [(rid, cosine, *rows[rid]) for rid, cosine in zip(near, scores[0].tolist(), strict=True)]
 
     def set_aside(self, scope: Scope) -> None:
-        """Keep the vectors of a scope in an array of their own, which its searches then compare one by one."""
+        """Keep the vectors of a scope in a flat index of their own, which its searches then ask."""
         sql, value = "json_extract(metadata, '$.source') = ?", scope.source
         if value is None:
             sql, value = "namespace = ?", "/".join(scope.namespace)
         rows = self._connection.execute(f"SELECT rid, vector FROM memories WHERE {sql} ORDER BY rid", (value,))
         held = rows.fetchall()
         rids = np.array([rid for rid, _ in held], np.int64)
-        self._aside[scope] = rids, np.frombuffer(b"".join(blob for _, blob in held), np.float32).reshape(-1, self._dim)
+        index = faiss.IndexFlatIP(self._dim)
+        index.add(np.frombuffer(b"".join(blob for _, blob in held), np.float32).reshape(-1, self._dim))
+        self._aside[scope] = rids, index
 
     def found(self, answer: object) -> list[Found]:
         """Texts and cosines."""

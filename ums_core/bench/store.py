@@ -26,7 +26,7 @@ data: clustered unit vectors given by the caller, texts of about 200 characters 
 reference: a hand-written script of raw FAISS and sqlite3 that does only the step at hand, just as durably
   (write-ahead log, synchronous=FULL): ids, namespace, text, metadata, vector, and the keyword terms in an FTS5 table;
   its HNSW graph has the parameters of ours. Where ours compares with every vector, it is the faster of IndexFlatIP
-  and that graph. In a scope it compares with an array of the vectors of that scope alone.
+  and that graph. In a scope it asks an IndexFlatIP of that scope's vectors alone.
 Chroma: PersistentClient, cosine, embeddings given, the largest batches it takes, up to --chroma-max rows
 
 measurements (--only):

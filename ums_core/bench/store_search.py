@@ -86,7 +86,7 @@ def search_rows(stage: Stage, say: Say) -> list[Row]:
 
 
 def filter_rows(stage: Stage, say: Say) -> list[Row]:
-    """A search of each scope, and the first search of it; the reference compares with an array of its vectors."""
+    """A search of each scope, and the first search of it; the reference has a flat index of each."""
     rows: list[Row] = []
     whole = _Questions(stage, EVERYTHING)
     for scope in SCOPES:
@@ -129,6 +129,7 @@ def busy_rows(stage: Stage, say: Say) -> list[Row]:
 
         def idle() -> Sequence[int]:
             adder.stop()
+            stage.ours.store.settle()
             return plain.block()
 
         def busy() -> Sequence[int]:

@@ -24,6 +24,7 @@ Adds = Track[Sequence[Draft], object]
 def add_rows(stage: Stage, say: Say) -> list[Row]:
     """Single durable adds to stores that hold ``n`` rows; every row must be found as soon as it is added."""
     say(f"{stage.n}: add")
+    stage.ours.store.settle()
     one, each = add_block(stage.n)
     with ThreadPoolExecutor(THREADS) as pool:
         tracks: dict[str, Adds] = {name: _singly(stage, name, one) for name in stage.contestants}

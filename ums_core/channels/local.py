@@ -19,6 +19,7 @@ from ums_core.records.memory import TEXT
 from ums_core.storage import kv
 from ums_core.storage.database import Database
 from ums_core.storage.idempotency import digest_of, once
+from ums_core.storage.reembed import Aside
 from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["LocalStore"]
@@ -78,7 +79,12 @@ class LocalStore:
             )
 
         answers = self._database.write(work)
-        return [replayed(draft, answer) for draft, answer in zip(drafts, answers, strict=True)]
+        # Of one identity the last draft was stored, and answers for all.
+        last: dict[tuple[Namespace, str | None], Draft] = {(d.namespace, d.id): d for d in drafts if d.id is not None}
+        return [
+            replayed(last.get((draft.namespace, draft.id), draft), answer)
+            for draft, answer in zip(drafts, answers, strict=True)
+        ]
 
     def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
         """The memories of one exact namespace, in the order of the ids, None where there is none."""
@@ -188,7 +194,7 @@ class LocalStore:
         if target is None:
             raise SettingsError("there is no embedder to move to: name one, such as reembed('static')")
         try:
-            moved = reembed(self._database, self._ingest.towards(target), target.identity, progress)
+            moved = reembed(Aside(self._database), self._ingest.towards(target), target.identity, progress)
         finally:
             bound = self._database.binding(TEXT)
             if bound == target.identity:
@@ -229,8 +235,9 @@ class LocalStore:
         if self._closed:
             return
         self._closed = True
-        self._indexes.close()
+        # In this order: no write is left that an index could miss.
         self._database.close()
+        self._indexes.close()
         self.close_models()
 
     def __enter__(self) -> Self:

@@ -8,8 +8,8 @@ from a contiguous half-precision copy once a row set comes again, with a proof t
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
-from weakref import WeakKeyDictionary, WeakSet
+from hashlib import blake2b
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -24,15 +24,29 @@ __all__ = ["Generation"]
 # 1; the rest is for float32 sums and subnormal components.
 _HALF_ERROR = 2.0**-11 + 1e-4
 _PATIENCE = 64
+_FAMILIES = 64
 
 
-@dataclass(slots=True, eq=False, weakref_slot=True)
-class _Known:
-    """What was learned about one row set; races between readers cost accuracy of the counts, nothing else."""
+@dataclass(slots=True, eq=False)
+class _Family:
+    """What was learned about row sets that allow the same part of the graph: one set, and what it grew into.
 
+    Races between readers cost accuracy of the counts, nothing else.
+
+    Attributes:
+        at: the positions allowed, ascending, dead ones included.
+        seen: searches.
+        misses: how often the nearest of all rows held too few of them.
+        used: number of the last search.
+        reserved: bytes of the copy, from the moment somebody sets out to make it; 0 for none.
+        copy: the half-precision copy, once it is made.
+    """
+
+    at: Positions
     seen: int = 0
     misses: int = 0
     used: int = 0
+    reserved: int = 0
     copy: HalfPrecision | None = None
 
 
@@ -42,13 +56,13 @@ class _Memory:
 
     Attributes:
         searches: how many there were with a filter.
-        sets: what is known, for as long as somebody holds the set.
-        holders: those that have a copy; only looked at with the lock held.
+        keys: which family a row set is of; goes with the set.
+        families: by a digest of the row ids; bounded, the least recently used out.
     """
 
     searches: int = 0
-    sets: "WeakKeyDictionary[RowSet, _Known]" = field(default_factory=WeakKeyDictionary)
-    holders: "WeakSet[_Known]" = field(default_factory=WeakSet)
+    keys: "WeakKeyDictionary[RowSet, bytes]" = field(default_factory=WeakKeyDictionary)
+    families: dict[bytes, _Family] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -118,72 +132,84 @@ class Generation:
 
     def nearest_allowed(self, vector: Floats, k: int, allowed: RowSet) -> Ranking:
         """The k nearest live rows among the allowed ones, best first; fewer only when no more are allowed and live."""
-        rows = self.rows
-        at = rows.positions(allowed)
+        rows, params = self.rows, self.params
+        if len(allowed) <= params.few:
+            return rows.nearest(vector, k, rows.positions(allowed))
+        family = self._family(allowed)
+        at = family.at
         if len(at) == len(rows.rids):
             return self.nearest(vector, k)
-        if len(at) <= self.params.few:
+        if len(at) <= params.few:
             return rows.nearest(vector, k, at)
-        known = self._known(allowed)
-        width = probe_width(self.params, k, allowed=len(at), rows=len(rows.rids))
-        scanned = known.copy is not None
-        if width and probe_pays(width, allowed=len(at), misses=known.misses, scanned=scanned):
-            near = self.graph.nearest(vector, width, width)
+        width = probe_width(params, k, allowed=len(at), rows=len(rows.rids))
+        scanned = family.copy is not None
+        if width and probe_pays(width, allowed=len(at), misses=family.misses, scanned=scanned):
+            near = self.graph.nearest(vector, width, 2 * width)
             near = rows.first_live(near[held(allowed.rids, rows.rids[near])], k)
             if len(near) == k:
                 return rows.rank(vector, near, k)
-            known.misses += 1
-        return self._scan(vector, k, at, known)
+            family.misses += 1
+        return self._scan(vector, k, family)
 
-    def _scan(self, vector: Floats, k: int, at: Positions, known: _Known) -> Ranking:
-        """The k nearest of the positions, exactly; half precision only chooses what is compared in full."""
+    def _scan(self, vector: Floats, k: int, family: _Family) -> Ranking:
+        """The k nearest of a family, exactly; half precision only chooses what is compared in full."""
         rows = self.rows
-        copy = self._copy(known, at) if known.seen > 1 else None
+        copy = self._copy(family)
         if copy is not None:
             for fetch in (4 * k, 16 * k):
-                if 2 * fetch > len(at):
+                if 2 * fetch > len(family.at):
                     break
                 near, rough = copy.nearest(vector, fetch)
                 ranking = rows.rank(vector, rows.alive(near), k)
                 if len(ranking[0]) == k and ranking[1][-1] > rough[-1] + _HALF_ERROR:
                     return ranking
-        return rows.nearest(vector, k, at)
+        return rows.nearest(vector, k, family.at)
 
-    def _known(self, allowed: RowSet) -> _Known:
-        memory = self.memory
-        known = memory.sets.get(allowed)
-        if known is None:
-            known = memory.sets.setdefault(allowed, _Known())
+    def _family(self, allowed: RowSet) -> _Family:
+        """The family of a row set: a set that grew by rows newer than the graph is still of the same one."""
+        memory, rows = self.memory, self.rows
         memory.searches += 1
-        known.seen += 1
-        known.used = memory.searches
-        return known
+        key = memory.keys.get(allowed)
+        if key is None:
+            old = allowed.rids[: np.searchsorted(allowed.rids, rows.rids[-1], side="right")]
+            key = memory.keys[allowed] = blake2b(np.ascontiguousarray(old).data, digest_size=16).digest()
+        family = memory.families.get(key)
+        if family is None:
+            at = rows.positions(allowed)
+            with memory.lock:
+                family = memory.families.setdefault(key, _Family(at, used=memory.searches))
+                if len(memory.families) > _FAMILIES:
+                    del memory.families[min(memory.families, key=lambda each: memory.families[each].used)]
+        family.seen += 1
+        family.used = memory.searches
+        return family
 
-    def _copy(self, known: _Known, at: Positions) -> HalfPrecision | None:
-        """The half-precision copy of a row set, made now if there is room for it."""
-        if known.copy is None:
-            with self.memory.lock:
-                if known.copy is None and self._make_room(HalfPrecision.bytes_of(self.rows.vectors, at)):
-                    known.copy = HalfPrecision(self.rows.vectors, at)
-                    self.memory.holders.add(known)
-        return known.copy
+    def _copy(self, family: _Family) -> HalfPrecision | None:
+        """The copy of a family that comes again, made now if there is room; None too while another thread makes it."""
+        if family.copy is None and family.seen > 1 and self._reserve(family):
+            family.copy = HalfPrecision(self.rows.vectors, family.at)
+        return family.copy
 
-    def _make_room(self, size: int) -> bool:
-        """Drop the copies least recently used, unless they are in use: making one costs some tens of its scans."""
-        memory = self.memory
-        copies = sorted(
-            ((known.used, known, known.copy.size) for known in memory.holders if known.copy), key=itemgetter(0)
-        )
-        excess = (
-            size + sum(held_bytes for _, _, held_bytes in copies) - self.params.hot_share * self.rows.vectors.nbytes
-        )
-        for used, known, held_bytes in copies:
-            if excess <= 0 or used > memory.searches - _PATIENCE:
-                break
-            known.copy = None
-            memory.holders.discard(known)
-            excess -= held_bytes
-        return excess <= 0
+    def _reserve(self, family: _Family) -> bool:
+        """Whether there is room for a copy; those least recently used go, unless one is in use itself.
+
+        To make a copy costs some tens of its scans, so that two that take turns are better off with one.
+        """
+        memory, vectors = self.memory, self.rows.vectors
+        size = HalfPrecision.bytes_of(vectors, family.at)
+        with memory.lock:
+            if family.reserved:
+                return False
+            copies = sorted((other for other in memory.families.values() if other.copy), key=lambda other: other.used)
+            excess = size + sum(other.reserved for other in copies) - self.params.hot_share * vectors.nbytes
+            for other in copies:
+                if excess <= 0 or other.used > memory.searches - _PATIENCE:
+                    break
+                excess -= other.reserved
+                other.copy, other.reserved = None, 0
+            if excess <= 0:
+                family.reserved = size
+            return excess <= 0
 
 
 def _while(goes_on: Callable[[], bool], pieces: Iterable[Floats]) -> Iterator[Floats]:

@@ -44,7 +44,7 @@ class Rows:
     dead: Flags | None
     live: int
     repeats: bool
-    known: "WeakKeyDictionary[RowSet, Positions]" = field(default_factory=WeakKeyDictionary, repr=False)
+    known: "WeakKeyDictionary[RowSet, Positions] | None" = field(default=None, repr=False)
 
     @classmethod
     def over(cls, vectors: Floats, rids: Ids, dead: Flags | None = None) -> "Rows":
@@ -66,18 +66,23 @@ class Rows:
 
         Costs a binary search for each id of the shorter side, once.
         """
-        at = self.known.get(allowed)
+        known = self.known
+        if known is None:
+            # Made when it is needed: a view is made for every write. Of two threads that come together, one's stays.
+            known = WeakKeyDictionary()
+            object.__setattr__(self, "known", known)
+        at = known.get(allowed)
         if at is None:
             if len(allowed) > len(self.rids):
                 at = np.flatnonzero(held(allowed.rids, self.rids))
             else:
                 at = _spread(*self._spans(allowed.rids))
-            self.known[allowed] = at
+            known[allowed] = at
         return at
 
     def without(self, removed: Ids) -> "Rows":
         """The same rows with some more of them dead; unknown ids are ignored. Costs a byte a row."""
-        at = _spread(*self._spans(removed))
+        at = _spread(*self._spans(removed)) if removed.size else removed
         if not at.size:
             return self
         dead = np.zeros(len(self.rids), np.bool_) if self.dead is None else self.dead.copy()
@@ -158,17 +163,21 @@ class Rows:
         return start, np.searchsorted(self.rids, wanted, side="right") - start
 
     def _products(self, vector: Floats, at: Positions | None) -> Floats:
-        """Inner products, minus infinity where dead; gathered where the positions lie far apart."""
+        """Inner products, minus infinity where dead; gathered where the positions lie far apart.
+
+        Row by row, in this thread: a matrix product may wake the threads of BLAS, which spin for milliseconds when the
+        other cores are busy.
+        """
         products: Floats
         if at is None:
-            products = self.vectors @ vector
+            products = np.vecdot(self.vectors, vector)
             if self.dead is not None:
                 np.putmask(products, self.dead, -np.inf)
             return products
         if at.size and at[-1] - at[0] < _STREAM_RATIO * at.size:
-            products = (self.vectors[at[0] : at[-1] + 1] @ vector)[at - at[0]]
+            products = np.vecdot(self.vectors[at[0] : at[-1] + 1], vector)[at - at[0]]
         else:
-            products = self.vectors[at] @ vector
+            products = np.vecdot(self.vectors[at], vector)
         return products
 
     def _cosines(self, vector: Floats, at: Positions) -> Floats:

@@ -221,7 +221,8 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
     """
     if len(vectors) == 1:
         row = _row(vectors[0], 0, identity, modality)
-        square = float(row @ row)
+        with np.errstate(over="ignore"):
+            square = float(row @ row)
         # Most writes and every search bring one vector of ordinary length: no need for float64.
         if _SHORT < square < _LONG:
             return (row / np.float32(square**0.5))[None]

@@ -20,13 +20,12 @@ def draft_parts(draft: Draft) -> list[bytes]:
     plain = {name: getattr(draft, name) for name in DRAFT_FIELDS if name != "passages"}
     spans = [[p.modality, p.start, p.end, p.text] for p in draft.passages]
     vectors = [draft.embedding, *(p.vector for p in draft.passages)]
-    parts = [json.dumps([plain, spans], default=str, sort_keys=True).encode()]
-    return parts + [b"" if v is None else np.asarray(v, np.float32).tobytes() for v in vectors]
+    return [_told([plain, spans]), *(_told(vector) for vector in vectors)]
 
 
 def patch_parts(patch: Patch) -> list[bytes]:
     """All that a patch asks for, as bytes to digest."""
-    return [json.dumps([patch.namespace, patch.id, patch.changes], default=repr, sort_keys=True).encode()]
+    return [_told([patch.namespace, patch.id]), *(_told([name, patch.changes[name]]) for name in sorted(patch.changes))]
 
 
 def answer_of(memory: Memory) -> list[object]:
@@ -67,6 +66,22 @@ def existing(transaction: Transaction, patches: Sequence[Patch]) -> list[Memory]
             raise MemoryNotFound(f"memory {patch.id!r} was updated under this idempotency key, and deleted since")
         found.append(memory)
     return found
+
+
+def _told(value: object) -> bytes:
+    """A value as bytes, the same for the same value; also one that the write is about to refuse."""
+    try:
+        return json.dumps(value, default=_plain, sort_keys=True).encode()
+    except (TypeError, ValueError):
+        return repr(value).encode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), value.shape, value.tobytes().hex()]
+    if isinstance(value, Passage):
+        return [value.modality, value.start, value.end, value.text, value.vector]
+    return str(value)
 
 
 def _moment(text: str) -> datetime:

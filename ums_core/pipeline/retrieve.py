@@ -1,7 +1,7 @@
 """A question becomes hits: candidates from vectors and keywords, fused, read, and cut to k."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -22,8 +22,8 @@ __all__ = ["Retrieve"]
 PROFILE = DEFAULT_PROFILE
 # So many of each list are fused, and more only where more hits are wanted.
 CANDIDATES = 50
-
-Candidates = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64] | None]
+# Writers may come between a snapshot and the index so often before a search is content with what it has.
+MOMENTS = 100
 
 
 class Retrieve:
@@ -62,18 +62,31 @@ class Retrieve:
         vector, index = self._dense(query, text)
         restricted = index is not None or condition is not None
         allowed = self._ledger.allowed(query.namespace, condition) if restricted else None
-        asked = _Search(query, condition, vector, index, allowed, speakers)
-        hits, complete = self._attempt(asked)
-        if complete:
-            return hits
-        # Something found has expired, or went while we looked: ask again, only among what lives.
+        hits, complete = self._attempt(_Search(query, condition, vector, index, allowed, speakers))
+        return hits if complete else self._search_at_one_moment(query, text, speakers)
+
+    def _search_at_one_moment(self, query: Query, text: str, speakers: set[int]) -> list[Hit]:
+        """Search again, after something that was found had expired, or was replaced while we looked.
+
+        All is read from one snapshot of storage, and only what lives; it counts if the index stood at the same change
+        from beginning to end.
+        """
         now = self._clock()
         unexpired = Filter.some(
             Filter.where("expires_at", "exists", value=False), Filter.where("expires_at", "gt", now)
         )
-        condition = unexpired if condition is None else Filter.every(condition, unexpired)
-        allowed = self._ledger.living(query.namespace, condition)
-        return self._attempt(replace(asked, condition=condition, allowed=allowed))[0]
+        given = _condition(query)
+        condition = unexpired if given is None else Filter.every(given, unexpired)
+        hits: list[Hit] = []
+        for _ in range(MOMENTS):
+            with self._ledger.snapshot() as seq:
+                self._surroundings.refresh()
+                vector, index = self._dense(query, text)
+                allowed = self._ledger.living(query.namespace, condition)
+                hits, complete = self._attempt(_Search(query, condition, vector, index, allowed, speakers))
+                if complete and (index is None or index.seq == seq):
+                    break
+        return hits
 
     def _dense(self, query: Query, text: str) -> tuple[npt.NDArray[np.float32] | None, VectorIndex | None]:
         while query.mode != "keyword":
@@ -87,35 +100,31 @@ class Retrieve:
         return None, None
 
     def _attempt(self, asked: "_Search") -> tuple[list[Hit], bool]:
-        rids, scores, similarities = self._candidates(asked)
-        order = best_first(scores, rids, asked.query.k) if len(rids) > 1 else np.arange(len(rids))
-        best = rids[order].tolist()
-        living = _living(self._ledger.rows(best), self._clock)
-        hits = [
-            Hit(
-                memory=living[rid],
-                score=float(scores[place]),
-                similarity=None if similarities is None else min(1.0, max(-1.0, float(similarities[place]))),
-                passage=0 if len(living[rid].passages) == 1 else self._passage(rid, asked),
-            )
-            for rid, place in zip(best, order.tolist(), strict=True)
-            if rid in living
-        ]
+        best, scores, similarities = self._best(asked)
+        memories = _living(self._ledger.rows(best), self._clock)
+        hits = []
+        for rid, score, similarity in zip(best, scores, similarities, strict=True):
+            memory = memories.get(rid)
+            if memory is not None:
+                passage = 0 if len(memory.passages) == 1 else self._passage(rid, asked)
+                hits.append(Hit(memory=memory, score=score, similarity=similarity, passage=passage))
         return hits, len(hits) == len(best)
 
-    def _candidates(self, asked: "_Search") -> Candidates:
-        query, vector, index = asked.query, asked.vector, asked.index
+    def _best(self, asked: "_Search") -> tuple[list[int], list[float], Sequence[float | None]]:
+        """Row ids, scores and cosines of the k best candidates, best first."""
+        query, k = asked.query, asked.query.k
+        if query.mode == "keyword":
+            rids, scores = self._keyword(asked, k)
+            return rids.tolist(), scores.tolist(), [None] * len(rids)
         if query.mode == "hybrid" and (query.text or "").strip():
             return self._fused(asked)
-        if query.mode == "keyword":
-            return (*self._keyword(asked, query.k), None)
-        if index is None or vector is None:
-            return _NO_RIDS, _NO_SCORES, None
-        rids, nearness = index.search(vector, query.k, asked.allowed)
-        scores = nearness.astype(np.float64)
-        return rids, scores, scores
+        if asked.index is None or asked.vector is None:
+            return [], [], []
+        rids, nearness = asked.index.search(asked.vector, k, asked.allowed)
+        cosines = np.clip(nearness, -1.0, 1.0).tolist()
+        return rids.tolist(), cosines, cosines
 
-    def _fused(self, asked: "_Search") -> Candidates:
+    def _fused(self, asked: "_Search") -> tuple[list[int], list[float], Sequence[float | None]]:
         query, vector, index = asked.query, asked.vector, asked.index
         depth = max(CANDIDATES, query.k)
         matching, bm25 = self._keyword(asked, depth)
@@ -123,7 +132,7 @@ class Retrieve:
         rids = np.union1d(near, matching)
         rids = np.union1d(rids, self._neighbours(rids, asked))
         if not len(rids):
-            return _NO_RIDS, _NO_SCORES, None
+            return [], [], []
         weights = query.weights or {"dense": PROFILE.dense, "lexical": PROFILE.lexical}
         lexical = np.zeros(len(rids))
         lexical[np.searchsorted(rids, matching)] = bm25
@@ -140,14 +149,18 @@ class Retrieve:
         turns = self._surroundings.turns(rids, asked.speakers)
         if turns is not None:
             scores = contextual(scores, turns, PROFILE, about_reply="you" in words(query.text or ""))
-        return rids, scores, cosines
+        order = best_first(scores, rids, query.k)
+        similarities = [None] * len(order) if cosines is None else np.clip(cosines[order], -1.0, 1.0).tolist()
+        return rids[order].tolist(), scores[order].tolist(), similarities
 
     def _neighbours(self, rids: npt.NDArray[np.int64], asked: "_Search") -> npt.NDArray[np.int64]:
         found = self._surroundings.neighbours(rids)
-        # They share a namespace with a candidate; a filter may still keep them out.
-        if asked.condition is None or asked.allowed is None:
-            return found
-        return np.intersect1d(found, asked.allowed.rids, assume_unique=True)
+        # They share a namespace with a candidate; a filter may still keep them out, and some may be gone by now.
+        if asked.condition is not None and asked.allowed is not None:
+            found = np.intersect1d(found, asked.allowed.rids, assume_unique=True)
+        if asked.index is not None and asked.vector is not None:
+            found = found[~np.isnan(asked.index.scores(asked.vector, found))]
+        return found
 
     def _keyword(self, asked: "_Search", limit: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         found = self._ledger.keyword(asked.query.text or "", limit, asked.query.namespace, asked.condition)
@@ -175,7 +188,6 @@ class _Search:
 
 
 _NO_RIDS = np.empty(0, np.int64)
-_NO_SCORES = np.empty(0, np.float64)
 
 
 def _living(memories: Mapping[int, Memory], clock: Callable[[], datetime]) -> Mapping[int, Memory]:

@@ -1,6 +1,7 @@
 """Storage as the pipeline sees it: rows with their vectors go in, candidates and memories come out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -90,6 +91,10 @@ class Ledger(Protocol):
 
         The work may run twice, when a neighbour in the shared commit fails, so it must not act outside.
         """
+        ...
+
+    def snapshot(self) -> AbstractContextManager[int]:
+        """Let this thread read storage as it is now, for a ``with`` block; gives the number of the last change."""
         ...
 
     def binding(self, modality: str) -> EmbedderIdentity | None:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -73,6 +74,7 @@ class Connector:
         self.driver = driver
         self._setup = setup
         self._idle: deque[Connection] = deque()
+        self._pinned = threading.local()
         self._closed = False
 
     @property
@@ -129,6 +131,9 @@ class Connector:
         """
         if self._closed:
             raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
+        pinned = getattr(self._pinned, "connection", None)
+        if pinned is not None:
+            return pinned
         try:
             return self._idle.pop()
         except IndexError:
@@ -136,13 +141,24 @@ class Connector:
 
     def take_back(self, connection: Connection) -> None:
         """Keep a reader for the next caller."""
+        if getattr(self._pinned, "connection", None) is connection:
+            return
         self._idle.append(connection)
-        self._close_left_over()
-
-    def _close_left_over(self) -> None:
         # Closed while a reader was out: nobody else would close it.
         if self._closed:
             self.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One reader in one transaction for all that this thread reads in a ``with`` block."""
+        with self.reader() as connection:
+            connection.execute("BEGIN")
+            self._pinned.connection = connection
+            try:
+                yield connection
+            finally:
+                self._pinned.connection = None
+                connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the idle readers; one in use is closed when it comes back."""

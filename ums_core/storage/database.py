@@ -1,9 +1,11 @@
 """One database file: the canonical store of rows, vectors, terms, journal and bindings."""
 
+import logging
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -16,13 +18,12 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
 from ums_core.ports.ledger import TurnRow
 from ums_core.records import Filter, Memory, Namespace, Page
-from ums_core.storage import filters, journal, keyword, reembed
+from ums_core.storage import filters, journal, keyword, listing
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
 from ums_core.storage.connect import Connection, Connector, Reader, load_driver, prepare_directory, translated
 from ums_core.storage.migrations import migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.table import (
-    COLUMNS,
     decode,
     decode_namespace,
     encode_namespace,
@@ -41,8 +42,9 @@ from ums_core.storage.writer import GroupWriter
 
 __all__ = ["Database"]
 
+_log = logging.getLogger("ums_core")
+
 T = TypeVar("T")
-_REEMBED_BATCH = 256
 
 # Told of the journal's end before the first of these works, and of each work that changed something.
 OnCommit = Callable[[journal.Head, Sequence[SqlTransaction]], None]
@@ -103,6 +105,12 @@ class Database:
         """A connection that only reads, for a ``with`` block."""
         return self._connector.reader()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[int]:
+        """Let this thread read the database as it is now; see the port."""
+        with self._connector.snapshot() as connection:
+            yield journal.head(connection).seq
+
     def write(self, work: Callable[[SqlTransaction], T]) -> T:
         """Run the work in a transaction, durable when this returns; see the port."""
         return self._writer.submit(work)
@@ -143,39 +151,27 @@ class Database:
 
     def get(self, ids: Sequence[str], namespace: Namespace, *, vectors: bool) -> list[Memory | None]:
         """The memories of one exact namespace in the order of the ids."""
-        with self.reader() as connection:
+        # Rows and vectors of one moment.
+        with self._connector.snapshot() as connection:
             path = encode_namespace(namespace)
             nid = self._nids.get(path) or find_nid(connection, path)
             return read_memories(connection, ids, (namespace, nid), vectors=vectors)
 
     def scan(self, namespace: Namespace, condition: Filter | None, limit: int, cursor: int) -> Page:
         """One page in the order in which the identities were first stored."""
-        sql, values = condition_sql(namespace, condition)
-        where = f"m.birth > ? AND {sql}" if sql else "m.birth > ?"
         with self.reader() as connection:
-            rows = connection.execute(
-                f"SELECT {COLUMNS} FROM memories m WHERE {where} ORDER BY m.birth LIMIT ?", (cursor, *values, limit + 1)
-            ).fetchall()
-        page = rows[:limit]
-        return Page([decode(row, self._paths[row[2]]) for row in page], page[-1][1] if len(rows) > limit else None)
+            rows, after = listing.page(connection, condition_sql(namespace, condition), limit, cursor)
+        return Page([decode(row, self._paths[row[2]]) for row in rows], after)
 
     def count(self, namespace: Namespace, condition: Filter | None) -> int:
         """How many rows meet the conditions."""
-        sql, values = condition_sql(namespace, condition)
-        where = f"WHERE {sql}" if sql else ""
         with self.reader() as connection:
-            return int(connection.execute(f"SELECT count(*) FROM memories m {where}", values).fetchone()[0])
+            return listing.count(connection, condition_sql(namespace, condition))
 
     def namespaces(self, prefix: Namespace) -> list[Namespace]:
         """The namespaces under a prefix that hold a memory."""
-        where = "n.path >= ? AND n.path < ? AND" if prefix else ""
-        values = prefix_range(prefix) if prefix else ()
         with self.reader() as connection:
-            found = connection.execute(
-                f"SELECT n.path FROM namespaces n WHERE {where} EXISTS (SELECT 1 FROM memories m WHERE m.nid = n.nid)",
-                values,
-            ).fetchall()
-        return sorted(decode_namespace(row[0]) for row in found)
+            return listing.namespaces(connection, prefix)
 
     def allowed(self, namespace: Namespace, condition: Filter | None) -> RowSet | None:
         """The rows that meet the conditions, from the cache as far as it reaches; see the port."""
@@ -243,36 +239,6 @@ class Database:
             ).fetchall()
         return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
 
-    def aim(self, identity: EmbedderIdentity) -> int:
-        """Note where a move to another embedder goes; see ``reembed.aim``."""
-        return self.write(lambda tx: reembed.aim(tx.connection, identity))
-
-    def pending(self, limit: int) -> list[tuple[int, Memory]]:
-        """Some memories that still need a new vector."""
-        with self.reader() as connection:
-            return reembed.pending(connection, limit)
-
-    def keep(self, rows: Sequence[reembed.Kept]) -> None:
-        """Put new passages aside, durably."""
-        self.write(lambda tx: reembed.keep(tx.connection, rows))
-
-    def kept(self) -> int:
-        """How many memories have their new vectors aside."""
-        with self.reader() as connection:
-            return int(connection.execute("SELECT count(*) FROM reembedded").fetchone()[0])
-
-    def switch(
-        self, identity: EmbedderIdentity, last: Callable[[Sequence[tuple[int, Memory]]], list[reembed.Kept]]
-    ) -> int:
-        """Embed what came meanwhile, take over everything, and return how many memories moved."""
-
-        def work(tx: SqlTransaction) -> int:
-            while rows := reembed.pending(tx.connection, _REEMBED_BATCH):
-                reembed.keep(tx.connection, last(rows))
-            return reembed.switch(tx, identity)
-
-        return self.write(work)
-
     def knows_key(self, key: str) -> bool:
         """Whether an idempotency key has its answer."""
         with self.reader() as connection:
@@ -332,9 +298,16 @@ class Database:
             for transaction in done:
                 self._bindings = {**self._bindings, **transaction.bound}
             if done:
-                self.on_commit(first, done)
-            self._fold_when_due(len(works))
+                self._tell(first, done)
+            # A row of a batch takes a small part of the pages that a commit of its own takes.
+            self._fold_when_due(len(works) + (last.hi - first.hi) // 8)
         return results
+
+    def _tell(self, before: journal.Head, done: Sequence[SqlTransaction]) -> None:
+        try:
+            self.on_commit(before, done)
+        except Exception:  # noqa: BLE001  # what is committed is not to be reported as failed; a search catches up
+            _log.exception("an index could not take up a committed change of %s", self.path)
 
     def _work(
         self,

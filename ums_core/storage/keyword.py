@@ -11,6 +11,7 @@ from ums_core.ranking.words import telling, words
 from ums_core.storage.connect import Connection
 
 __all__ = [
+    "MAX_LIMIT",
     "MAX_SCOPES",
     "Terms",
     "create_terms",
@@ -27,6 +28,8 @@ _INSERT = "INSERT INTO terms (rowid, body, about, scope) VALUES (?, ?, ?, ?)"
 _REMOVE = "INSERT INTO terms (terms, rowid, body, about, scope) VALUES ('delete', ?, ?, ?, ?)"
 _MAX_WORDS = 64
 MAX_SCOPES = 64
+# The most that SQLite takes.
+MAX_LIMIT = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -96,6 +99,6 @@ def search_terms(
     found = connection.execute(
         f"SELECT terms.rowid, -bm25(terms, 1.0, 0.5, 0.0) AS score FROM terms {join} "
         "WHERE terms MATCH ? ORDER BY score DESC, terms.rowid LIMIT ?",
-        (*values, expression, limit),
+        (*values, expression, min(limit, MAX_LIMIT)),
     ).fetchall()
     return [(rid, max(score, 0.0)) for rid, score in found]

@@ -50,7 +50,8 @@ _FIRST = (
     )
     """,
     "CREATE UNIQUE INDEX memories_identity ON memories (nid, id)",
-    "CREATE UNIQUE INDEX memories_birth ON memories (birth)",
+    # Only of replaced memories, so that a new one touches one page less.
+    "CREATE INDEX memories_birth ON memories (birth) WHERE birth <> rid",
     "CREATE TABLE passages (pid INTEGER PRIMARY KEY, modality TEXT NOT NULL, vector BLOB NOT NULL)",
     """
     CREATE TABLE journal (

@@ -1,7 +1,7 @@
 """New vectors beside the old ones, until one transaction takes them over."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,13 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.records import Memory, Passage
 from ums_core.records.memory import TEXT
 from ums_core.storage.connect import Connection
+from ums_core.storage.database import Database
 from ums_core.storage.table import COLUMNS, INSERT_PASSAGE, ORDINAL_BITS, decode
 from ums_core.storage.transaction import SqlTransaction, vectors_of
 
-__all__ = ["Kept", "aim", "keep", "pending", "switch"]
+__all__ = ["Aside"]
+
+_BATCH = 256
 
 Kept = tuple[int, Sequence[Passage], Sequence[npt.NDArray[np.float32]]]
 
@@ -100,3 +103,42 @@ def switch(transaction: SqlTransaction, identity: EmbedderIdentity) -> int:
 
 def _spans(passages: Sequence[Passage]) -> str:
     return json.dumps([(p.modality, p.start, p.end, p.text) for p in passages], ensure_ascii=False)
+
+
+class Aside:
+    """The new vectors of one database, waiting.
+
+    Args:
+        database: gives readers, and takes writes.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def aim(self, identity: EmbedderIdentity) -> int:
+        """Note where a move to another embedder goes; see ``aim``."""
+        return self._database.write(lambda tx: aim(tx.connection, identity))
+
+    def pending(self, limit: int) -> list[tuple[int, Memory]]:
+        """Some memories that still need a new vector."""
+        with self._database.reader() as connection:
+            return pending(connection, limit)
+
+    def keep(self, rows: Sequence[Kept]) -> None:
+        """Put new passages aside, durably."""
+        self._database.write(lambda tx: keep(tx.connection, rows))
+
+    def kept(self) -> int:
+        """How many memories have their new vectors aside."""
+        with self._database.reader() as connection:
+            return int(connection.execute("SELECT count(*) FROM reembedded").fetchone()[0])
+
+    def switch(self, identity: EmbedderIdentity, last: Callable[[Sequence[tuple[int, Memory]]], list[Kept]]) -> int:
+        """Embed what came meanwhile, take over everything, and return how many memories moved."""
+
+        def work(tx: SqlTransaction) -> int:
+            while rows := pending(tx.connection, _BATCH):
+                keep(tx.connection, last(rows))
+            return switch(tx, identity)
+
+        return self._database.write(work)

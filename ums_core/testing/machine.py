@@ -1,6 +1,5 @@
 """A store against a dict: any sequence of writes, questions, reopenings and kills must leave both telling the same."""
 
-from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -18,7 +17,6 @@ from hypothesis.stateful import (
 )
 
 from ums_core.errors import MemoryNotFound
-from ums_core.ports import MemoryStore
 from ums_core.records import Draft, Filter, Hit, Memory, Namespace, Patch, Query
 from ums_core.records.match import matches
 from ums_core.testing.samples import cosine, unit
@@ -64,7 +62,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         """Begin with an empty store."""
-        self.store: MemoryStore = self._make_store(self._place)
+        self.store = self._make_store(self._place)
 
     @rule(batch=_drafts, keyed=st.booleans())
     def add(self, batch: list[tuple[Namespace, str, int, dict[str, Any]]], *, keyed: bool) -> None:
@@ -221,12 +219,12 @@ def check_against_dict(
     """
     places = count()
 
-    def machine() -> StoreMachine:
-        return StoreMachine(make_store, abandon, f"example-{next(places)}", dim)
+    class Example(StoreMachine):
+        def __init__(self) -> None:
+            super().__init__(make_store, abandon, f"example-{next(places)}", dim)
 
-    factory: Callable[[], RuleBasedStateMachine] = machine
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis leaves it untyped
-        factory,
+    run_state_machine_as_test(
+        Example,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

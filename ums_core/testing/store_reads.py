@@ -1,5 +1,7 @@
 """How a store finds: search, scan, count, and the walls between namespaces."""
 
+# ruff: noqa: D102  # a test's name is the behaviour
+
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,7 +72,7 @@ class StoreReads(StoreCase):
         store.add([Draft(id="x", namespace=user, text=text) for user in (alice, bob)])
         for user, other in ((alice, bob), (bob, alice)):
             for mode in ("hybrid", "vector", "keyword"):
-                hits = store.search(Query(text=text, namespace=user, k=10, mode=mode))  # type: ignore[arg-type]  # a loop's literals
+                hits = store.search(Query(text=text, namespace=user, k=10, mode=mode))
                 assert [hit.memory.namespace for hit in hits] == [user]
             assert [memory.namespace for memory in everything(store, user)] == [user]
             assert store.namespaces(prefix=user) == [user]

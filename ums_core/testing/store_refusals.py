@@ -1,5 +1,7 @@
 """What a store refuses, by which error, and that nothing was written then."""
 
+# ruff: noqa: D102  # a test's name is the behaviour
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,16 +43,16 @@ NOT_BY_INPUT = {
 BAD_TEXTS = ("a lone \ud800 surrogate", 5, None, b"bytes")
 BAD_LABELS = ("", "\0", "\udfff", 5, None)
 BAD_NAMESPACES = ("users", 5, None, {"a"}, ("",), ("a", ""), ("a", 5), ("\ud800",), ("a\0",))
-BAD_METADATA = (
+BAD_METADATA: tuple[Any, ...] = (
     *(None, [], "text", {1: "a"}, {"a": {1: 2}}, {"a": object()}, {"a": {1, 2}}, {"a": float("nan")}),
     *({"a": [float("inf")]}, {"a": 2**63}, {"a": b"bytes"}, {"a\0": 1}, {"a": "\ud800"}, {1: "a", "b": 2}),
 )
-BAD_FILTERS = (
+BAD_FILTERS: tuple[Any, ...] = (
     *(5, "role", [], {"role": {"$near": 1}}, {"$xor": []}, {"$and": {}}, {"a": {"$in": "text"}}, {"": 1}),
     *({"a": {"$between": [1]}}, {"created_at": 5}, {"a": float("nan")}, {"a": "\ud800"}, {"a": object()}),
     *({"text": {"$text_match": 5}}, {1: 2}, {"metadata": 1}, {"a": {"$exists": "yes"}}),
 )
-BAD_WEIGHTS = (
+BAD_WEIGHTS: tuple[Any, ...] = (
     *({}, {"dense": -1}, {"dense": float("nan")}, {"lexical": float("inf")}, {"dense": 0}, {"dense": "1"}),
     *({"sparse": 1}, {"dense": True}, [1, 2], "dense"),
 )

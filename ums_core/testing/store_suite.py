@@ -8,14 +8,18 @@
             return lambda place="memory": MyStore(tmp_path / place)
 """
 
+# ruff: noqa: D102  # a test's name is the behaviour
+
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from time import sleep
 from typing import TypeVar
 
+import numpy as np
 import pytest
 
-from ums_core.errors import IdempotencyConflict
+from ums_core.errors import IdempotencyConflict, MemoryNotFound, StoreClosed
 from ums_core.ports import MemoryStore
 from ums_core.records import Draft, Patch, Query
 from ums_core.testing.machine import check_against_dict
@@ -147,6 +151,76 @@ class StoreRepeats(StoreCase):
                     expected
                 )
 
+    def test_a_memory_is_found_at_every_moment_while_it_is_updated(self, store: MemoryStore) -> None:
+        store.add([self.draft("a", text="zebra"), self.draft("b", text="quartz")])
+
+        def work(thread: int) -> None:
+            for number in range(60):
+                if thread == 0:
+                    store.update([Patch(id="a", changes={"level": number})])
+                    continue
+                assert len(store.search(self.near("a", 5))) == 2
+                assert [hit.memory.id for hit in store.search(self.near("a"))] == ["a"]
+                assert len(store.search(Query(text="zebra", mode="keyword"))) == 1
+                assert len(store.search(Query(text="zebra", vector=self.vector("a")))) == 2
+
+        _at_once(work)
+
+    def test_a_vector_is_read_at_every_moment_while_its_memory_is_updated(self, store: MemoryStore) -> None:
+        store.add([self.draft("a")])
+
+        def work(thread: int) -> None:
+            for number in range(60):
+                if thread == 0:
+                    store.update([Patch(id="a", changes={"level": number})])
+                else:
+                    (memory,) = store.get(["a"], vectors=True)
+                    assert memory is not None
+                    assert np.allclose(np.asarray(memory.passages[0].vector), self.vector("a"), atol=1e-6)
+
+        _at_once(work)
+
+    def test_closing_amid_writes_and_searches_ends_them_by_one_error(self, make_store: MakeStore) -> None:
+        for round_ in range(5):
+            place = f"closed{round_}"
+            store = make_store(place)
+            store.add([self.draft("first")])
+            acknowledged: list[str] = []
+
+            def work(thread: int, store: MemoryStore = store, acknowledged: list[str] = acknowledged) -> None:
+                if thread == 0:
+                    sleep(0.03)
+                    store.close()
+                    return
+
+                def act() -> None:
+                    if thread % 2:
+                        acknowledged.extend(ids_of(store.add([Draft(embedding=self.vector(thread))])))
+                    else:
+                        store.search(self.near("first"))
+
+                with pytest.raises(StoreClosed):
+                    _for_ever(act)
+
+            _at_once(work)
+            with make_store(place) as again:
+                # A write that the end of the store cut off is there or not, but never twice.
+                assert set(acknowledged) <= set(ids_of(everything(again)))
+                assert again.count() <= 1 + len(acknowledged) + THREADS // 2
+                assert len(again.search(self.near("first", 10_000))) == again.count()
+
+    def test_a_refused_write_takes_no_neighbour_with_it(self, store: MemoryStore) -> None:
+        def work(thread: int) -> None:
+            for _ in range(10):
+                if thread % 2:
+                    store.add([Draft(embedding=self.vector(thread))])
+                else:
+                    with pytest.raises(MemoryNotFound):
+                        store.update([Patch(id="unknown")])
+
+        _at_once(work)
+        assert store.count() == len(store.search(self.near("q", 100))) == 10 * THREADS / 2
+
     def test_a_reader_never_sees_half_a_batch(self, store: MemoryStore) -> None:
         def work(thread: int) -> None:
             for number in range(10):
@@ -162,7 +236,7 @@ class StoreRepeats(StoreCase):
 
     def test_updates_of_one_memory_at_once_lose_none_of_its_fields(self, store: MemoryStore) -> None:
         store.add([self.draft("a", text="zebra")])
-        changes = [{"level": 3}, {"tags": ["t"]}, {"role": "user"}, {"session": "s"}] * 2
+        changes: list[dict[str, object]] = [{"level": 3}, {"tags": ["t"]}, {"role": "user"}, {"session": "s"}] * 2
         _at_once(lambda thread: store.update([Patch(id="a", changes=changes[thread])]))
         (memory,) = everything(store)
         assert (memory.level, memory.tags, memory.role, memory.session) == (3, ("t",), "user", "s")
@@ -212,3 +286,8 @@ def _at_once(work: Callable[[int], T]) -> list[T]:
 
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(run, range(THREADS)))
+
+
+def _for_ever(act: Callable[[], object]) -> None:
+    while True:
+        act()

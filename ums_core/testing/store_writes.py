@@ -1,5 +1,7 @@
 """What a store does with what it is told: add, get, update, delete."""
 
+# ruff: noqa: D102  # a test's name is the behaviour
+
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from ums_core.errors import DimensionMismatch, InvalidField, MemoryNotFound
 from ums_core.ports import MemoryStore
 from ums_core.records import Draft, Memory, Passage, Patch, Query
-from ums_core.testing.samples import UNRELATED
+from ums_core.testing.samples import UNRELATED, assert_found
 from ums_core.testing.store_case import MakeStore, StoreCase, everything, ids_of
 
 __all__ = ["StoreWrites"]
@@ -98,9 +100,7 @@ class StoreWrites(StoreCase):
         store.add([self.draft("a"), self.draft("b")])
         store.add([Draft(id="a", embedding=self.vector("new"))])
         assert store.count() == 2
-        (best,) = store.search(self.near("new"))
-        assert best.memory.id == "a"
-        assert best.similarity == pytest.approx(1, abs=1e-5)
+        assert_found(store.search(self.near("new")), "a")
         assert all((hit.similarity or 0) < 0.9 for hit in store.search(self.near("a", k=5)))
 
     @pytest.mark.parametrize("key", [None, "key"], ids=["plain", "with a key"])
@@ -151,8 +151,7 @@ class StoreWrites(StoreCase):
     @pytest.mark.parametrize("length", [1e-9, 0.1, 7, 1e18, 1e30])
     def test_a_vector_of_any_length_stands_for_its_direction(self, store: MemoryStore, length: float) -> None:
         store.add([Draft(id="a", embedding=[float(x) * length for x in self.vector("a")]), self.draft("b")])
-        (best,) = store.search(Query(vector=[float(x) * length for x in self.vector("a")], k=1))
-        assert (best.memory.id, best.similarity) == ("a", pytest.approx(1, abs=1e-5))
+        assert_found(store.search(Query(vector=[float(x) * length for x in self.vector("a")])), "a")
 
     def test_a_long_text_is_found_by_what_stands_at_its_end(self, store: MemoryStore) -> None:
         filler = " ".join(f"word{number}" for number in range(3000))
@@ -162,9 +161,9 @@ class StoreWrites(StoreCase):
         words = [passage.of(memory.text) for passage in memory.passages]
         assert len(words) > 1
         assert "zebra" in words[-1]
-        (best,) = store.search(Query(text=words[-1], mode="vector", k=1))
-        assert (best.memory.id, best.passage) == ("long", len(words) - 1)
-        assert best.similarity == pytest.approx(1, abs=1e-5)
+        hits = store.search(Query(text=words[-1], mode="vector", k=1))
+        assert_found(hits, "long")
+        assert hits[0].passage == len(words) - 1
 
     def test_a_changed_text_is_found_by_its_new_words_and_not_by_its_old(self, store: MemoryStore) -> None:
         old, new = UNRELATED
@@ -173,8 +172,7 @@ class StoreWrites(StoreCase):
         assert updated.text == new
         assert ids_of([hit.memory for hit in store.search(Query(text="invoices", mode="keyword"))]) == ["a"]
         assert store.search(Query(text="zebra savanna", mode="keyword")) == []
-        by_new = store.search(Query(text=new, mode="vector", k=1))[0]
-        assert (by_new.memory.id, by_new.similarity) == ("a", pytest.approx(1, abs=1e-5))
+        assert_found(store.search(Query(text=new, mode="vector")), "a")
         assert all((hit.similarity or 0) < 0.9 for hit in store.search(Query(text=old, mode="vector")))
 
     def test_a_changed_metadata_keeps_text_and_vectors(self, store: MemoryStore) -> None:
@@ -190,8 +188,7 @@ class StoreWrites(StoreCase):
         store.add([self.draft("a", text="same words"), self.draft("b")])
         (updated,) = store.update([Patch(id="a", changes={"embedding": self.vector("new")})])
         assert updated.text == "same words"
-        best = store.search(self.near("new"))[0]
-        assert (best.memory.id, best.similarity) == ("a", pytest.approx(1, abs=1e-5))
+        assert_found(store.search(self.near("new")), "a")
 
     def test_patches_of_one_memory_apply_one_after_the_other(self, store: MemoryStore) -> None:
         store.add([self.draft("a", text="one")])

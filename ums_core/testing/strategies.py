@@ -15,7 +15,7 @@ WORDS = ("zebra", "quartz", "violin", "lagoon")
 _ROLES = ("user", "assistant", "ü")
 _TAGS = ("red", "green", "a/b")
 _MOMENTS = tuple(datetime(2025, month, 1, tzinfo=UTC) for month in (1, 6, 12))
-_VALUES = (None, True, False, 0, 1, 1.0, 0.5, "", "red", "Red", [], ["red"], {"a": 1})
+_VALUES: tuple[Any, ...] = (None, True, False, 0, 1, 1.0, 0.5, "", "red", "Red", [], ["red"], {"a": 1})
 
 
 def fields() -> st.SearchStrategy[dict[str, Any]]:

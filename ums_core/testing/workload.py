@@ -26,7 +26,19 @@ from ums_core.settings import UnifiedSettings
 from ums_core.settings.database import url_of
 from ums_core.testing.samples import unit
 
-__all__ = ["NOTES", "Churn", "Effect", "Ledger", "Place", "churn", "draft_of", "main", "perform", "rare_word", "version_of"]
+__all__ = [
+    "NOTES",
+    "Churn",
+    "Effect",
+    "Ledger",
+    "Place",
+    "churn",
+    "draft_of",
+    "main",
+    "perform",
+    "rare_word",
+    "version_of",
+]
 
 # Versions by id after a call; None is deleted.
 Effect = Mapping[str, int | None]
@@ -243,6 +255,15 @@ class _Obey:
         if not find:
             self.store.add([Draft(id=id, embedding=vector, modality="image")])
         return [hit.memory.id for hit in self.store.search(Query(vector=vector, modality="image"))]
+
+    def do_vectors(self, ids: Sequence[str]) -> dict[str, str]:
+        """The bytes of each vector as they are stored, in hexadecimal digits."""
+        memories = [self.store.get([id_], namespace=draft_of(id_, 0, 1).namespace, vectors=True)[0] for id_ in ids]
+        return {
+            memory.id: np.asarray(memory.passages[0].vector, np.float32).tobytes().hex()
+            for memory in memories
+            if memory is not None
+        }
 
     def do_count(self) -> int:
         """How many there are."""
