@@ -77,17 +77,19 @@ class LocalStoreSuite(MemoryStoreSuite):
     def make_store(self, places: Places) -> MakeStore:
         return places.make
 
+
+class KilledSuite(LocalStoreSuite):
     @pytest.fixture
     def abandon(self, places: Places) -> Abandon | None:
         return places.abandon
 
 
-class TestExact(LocalStoreSuite):
+class TestExact(KilledSuite):
     backend = "exact"
 
 
 @pytest.mark.needs_faiss
-class TestFaiss(LocalStoreSuite):
+class TestFaiss(KilledSuite):
     backend = "faiss"
 
 

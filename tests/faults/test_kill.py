@@ -1,12 +1,15 @@
 """What was acknowledged outlives the process that wrote it, whenever that is killed."""
 
+import importlib
 import json
 import random
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,8 @@ import pytest
 
 from ums_core import LocalStore, Memory, Query
 from ums_core.testing.samples import assert_found, unit
-from ums_core.testing.worker import Worker
-from ums_core.testing.workload import NOTES, Churn, Effect, Ledger, Place, churn, main, perform, version_of
+from ums_core.testing.worker import Worker, WorkerError
+from ums_core.testing.workload import NOTES, Churn, Effect, Ledger, Place, churn, main, perform, rare_word, version_of
 
 pytestmark = pytest.mark.faults
 
@@ -108,6 +111,9 @@ def _assert_sound(store: LocalStore, books: Books, place: Place, sample: list[st
         version = books.versions.get(id_)
         if version is not None:
             assert_found(store.search(Query(vector=unit(f"{id_}#{version}", place.dim), k=1)), id_)
+            (memory,) = store.get([id_], namespace=place.draft(id_, version).namespace, vectors=True)
+            assert memory is not None
+            assert version_of(memory, place.dim) == version
 
 
 @pytest.mark.parametrize("backend", ["exact", pytest.param("faiss", marks=pytest.mark.needs_faiss)])
@@ -199,19 +205,53 @@ def test_a_workload_left_alone_leaves_what_its_ledger_says(tmp_path: Path) -> No
 
 
 def test_orders_are_answered_line_by_line(tmp_path: Path) -> None:
-    said: list[Any] = []
-    place = json.dumps({"path": str(tmp_path / "memory.db"), "without": []})
-    orders: list[dict[str, Any]] = [
-        {"verb": "add", "effect": {"a-1": 0}},
-        {"verb": "find", "id": "a-1", "version": 0},
-        {"verb": "close"},
-        {"verb": "update", "effect": {"b-1": 1}},
-        {"verb": "count"},
+    place = Place(str(tmp_path / "memory.db"))
+    orders: list[tuple[dict[str, Any], Any]] = [
+        ({"verb": "limit", "size": -1}, None),
+        ({"verb": "add", "effect": {"a-1": 0, "a-2": 0}}, None),
+        ({"verb": "find", "id": "a-1", "version": 0}, ["a-1"]),
+        ({"verb": "delete", "effect": {"a-2": None}, "key": "key"}, None),
+        ({"verb": "image", "id": "picture"}, ["picture"]),
+        ({"verb": "image", "id": "picture", "find": True}, ["picture"]),
+        ({"verb": "close"}, None),
+        ({"verb": "vectors", "ids": ["a-2"]}, {}),
+        ({"verb": "update", "effect": {"b-1": 1}}, "memory_not_found"),
+        ({"verb": "word", "text": rare_word("a-1", 0)}, ["a-1"]),
+        ({"verb": "settle"}, None),
+        ({"verb": "verify"}, []),
+        ({"verb": "count"}, 2),
     ]
-    main(["obey", place], map(json.dumps, orders), lambda line: said.append(json.loads(line)))
-    assert [line.get("answer", line.get("error")) for line in said] == [
-        *("ready", None, ["a-1"], None, "memory_not_found", 1)
-    ]
+    said: list[dict[str, Any]] = []
+    lines = (json.dumps(order) for order, _ in orders)
+    main(["obey", place.to_json()], lines, lambda line: said.append(json.loads(line)))
+    assert [line.get("answer", line.get("error")) for line in said] == ["ready", *(answer for _, answer in orders)]
+    main(["obey", place.to_json()], ['{"verb": "close"}'], lambda _: None)
+    plan = Churn(prefix="p", seed=0, steps=5)
+    main(["churn", place.to_json(), str(tmp_path / "ledger"), json.dumps(asdict(plan))])
+    with place.open() as store:
+        books = Books(dict.fromkeys(["a-1"], 0))
+        assert books.read(tmp_path / "ledger") == 5
+        assert store.delete(["picture"]) == 1
+        books.audit(store, place)
+
+
+def test_a_process_can_do_without_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    place = Place(str(tmp_path / "memory.db"), without=("this_package",))
+    said: list[dict[str, Any]] = []
+    main(["obey", place.to_json()], ['{"verb": "driver"}'], lambda line: said.append(json.loads(line)))
+    assert "SQLite" in said[1]["answer"]
+    with pytest.raises(ModuleNotFoundError, match="hidden"):
+        importlib.import_module("this_package.inner")
+    with pytest.raises(ModuleNotFoundError, match="No module"):
+        importlib.import_module("that_package")
+
+
+def test_the_end_of_a_process_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
+    with Worker.obeying(Place(str(tmp_path / "memory.db"))) as worker:
+        worker.kill()
+        with pytest.raises(WorkerError, match="ended with -9"):
+            worker.answer()
 
 
 def test_an_interrupt_of_one_writer_loses_no_other_write(tmp_path: Path) -> None:

@@ -137,3 +137,28 @@ def test_names_of_another_namespace_are_words_like_any_other(tmp_path: Path) -> 
         assert around.neighbours(np.array([999])).tolist() == []
         assert around.turns(np.array([999]), []) is None
         assert around.turns(np.array([3]), []) is None
+
+
+def test_a_search_for_more_begins_with_the_hits_of_a_search_for_fewer() -> None:
+    with open_store(UnifiedSettings.for_testing()) as store:
+        words = ["boat", "key", "hill", "rain", "bread", "train"]
+        store.add(
+            [
+                Draft(
+                    text=f"{words[n % 6]} and {words[n % 5]} {n}",
+                    speaker="AB"[n % 2],
+                    session=f"s{n // 40}",
+                    position=n,
+                )
+                for n in range(400)
+            ]
+        )
+        ids = {
+            k: [h.memory.id for h in store.search(Query(text="the boat in the rain", k=k))] for k in (5, 60, 300, 500)
+        }
+        scores = [hit.score for hit in store.search(Query(text="the boat in the rain", k=400))]
+    assert ids[5] == ids[60][:5]
+    assert ids[60] == ids[300][:60]
+    assert len(set(ids[500])) == 400
+    assert ids[300] == ids[500][:300]
+    assert scores == sorted(scores, reverse=True)

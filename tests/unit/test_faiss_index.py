@@ -409,8 +409,8 @@ def test_a_whole_snapshot_of_another_graph_is_not_loaded(tmp_path: Path, kind: s
 
 def test_the_thresholds_decide_as_documented() -> None:
     params = DEFAULT_PARAMS
-    assert growth(params, graph=0, dead=0, tail=6000) == "none"
-    assert growth(params, graph=0, dead=0, tail=6001) == "rebuild"
+    assert growth(params, graph=0, dead=0, tail=params.exact_below) == "none"
+    assert growth(params, graph=0, dead=0, tail=params.exact_below + 1) == "rebuild"
     assert growth(params, graph=10_000, dead=0, tail=1024) == "none"
     assert growth(params, graph=10_000, dead=0, tail=1025) == "merge"
     assert growth(params, graph=1_000_000, dead=0, tail=9000) == "none"

@@ -43,6 +43,8 @@ def open_store(
     embedders = partial(_embedder, settings.model.vector_dim)
     if embedder is None:
         embedder = embedders(settings.model.embedder)
+    if settings.ranking.use_cross_encoder:
+        _log.warning("AI_RANKING__USE_CROSS_ENCODER is set, but this version has no reranker: hits keep their order")
     path = settings.database.path
     database = Database(
         path,

@@ -19,9 +19,12 @@ from ums_core.records import Filter, Hit, Memory, Query
 
 __all__ = ["Retrieve"]
 
+Floats = npt.NDArray[np.float64]
+
 PROFILE = DEFAULT_PROFILE
 # So many of each list are fused, and more only where more hits are wanted.
 CANDIDATES = 50
+SCORED = 200
 # Writers may come between a snapshot and the index so often before a search is content with what it has.
 MOMENTS = 100
 
@@ -125,33 +128,54 @@ class Retrieve:
         return rids.tolist(), cosines, cosines
 
     def _fused(self, asked: "_Search") -> tuple[list[int], list[float], Sequence[float | None]]:
-        query, vector, index = asked.query, asked.vector, asked.index
-        depth = max(CANDIDATES, query.k)
-        matching, bm25 = self._keyword(asked, depth)
-        near = _NO_RIDS if index is None or vector is None else index.search(vector, depth, asked.allowed)[0]
-        rids = np.union1d(near, matching)
-        rids = np.union1d(rids, self._neighbours(rids, asked))
+        """The best of both lists and their neighbours, ranked together; more of the lists only follow behind them.
+
+        So a search for more hits begins with the hits of a search for fewer.
+        """
+        k = asked.query.k
+        first = self._lists(asked, CANDIDATES)
+        core = np.union1d(first.near, first.matching[:CANDIDATES])
+        rids = np.union1d(core, self._neighbours(core, asked))
         if not len(rids):
             return [], [], []
-        weights = query.weights or {"dense": PROFILE.dense, "lexical": PROFILE.lexical}
-        lexical = np.zeros(len(rids))
-        lexical[np.searchsorted(rids, matching)] = bm25
-        signals, shares = [lexical], [weights.get("lexical", 0.0)]
+        everything, bm25 = rids, first.bm25_of(rids)
+        if len(rids) < k:
+            more = self._lists(asked, k)
+            rest = np.setdiff1d(np.union1d(more.near, more.matching), rids)
+            everything, bm25 = np.concatenate([rids, rest]), np.concatenate([bm25, more.bm25_of(rest)])
+        fused, cosines = self._scores(asked, everything, bm25, np.isin(everything, core))
+        scores = fused[: len(rids)]
+        turns = self._surroundings.turns(rids, asked.speakers)
+        if turns is not None:
+            scores = contextual(scores, turns, PROFILE, about_reply="you" in words(asked.query.text or ""))
+        behind = fused[len(rids) :]
+        scores = np.append(scores, behind + min(0.0, scores.min() - behind.max(initial=-np.inf)))
+        order = best_first(scores, everything, k)
+        similarities = [None] * len(order) if cosines is None else np.clip(cosines[order], -1.0, 1.0).tolist()
+        return everything[order].tolist(), scores[order].tolist(), similarities
+
+    def _lists(self, asked: "_Search", depth: int) -> "_Lists":
+        # Deeper, as a neighbour that is no candidate by its words may still have some of them.
+        matching, bm25 = self._keyword(asked, max(depth, SCORED))
+        if asked.index is None or asked.vector is None:
+            return _Lists(_NO_RIDS, matching, bm25)
+        return _Lists(asked.index.search(asked.vector, depth, asked.allowed)[0], matching, bm25)
+
+    def _scores(
+        self, asked: "_Search", rids: npt.NDArray[np.int64], bm25: Floats, basis: npt.NDArray[np.bool_]
+    ) -> tuple[Floats, Floats | None]:
+        """Fused scores of the candidates, and their cosines."""
+        weights = asked.query.weights or {"dense": PROFILE.dense, "lexical": PROFILE.lexical}
+        signals = [bm25]
+        shares = [weights.get("lexical", 0.0)]
         cosines = None
-        if index is not None and vector is not None:
-            cosines = index.scores(vector, rids).astype(np.float64)
+        if asked.index is not None and asked.vector is not None:
+            cosines = asked.index.scores(asked.vector, rids).astype(np.float64)
             # A row without a vector of this modality is as far as the farthest candidate, not out of the question.
             np.nan_to_num(cosines, copy=False, nan=float(np.nanmin(cosines, initial=1.0)))
             signals.append(cosines)
             shares.append(weights.get("dense", 0.0))
-        basis = np.isin(rids, np.union1d(near[:CANDIDATES], matching[:CANDIDATES]))
-        scores = zscore_fuse(signals, shares, basis)
-        turns = self._surroundings.turns(rids, asked.speakers)
-        if turns is not None:
-            scores = contextual(scores, turns, PROFILE, about_reply="you" in words(query.text or ""))
-        order = best_first(scores, rids, query.k)
-        similarities = [None] * len(order) if cosines is None else np.clip(cosines[order], -1.0, 1.0).tolist()
-        return rids[order].tolist(), scores[order].tolist(), similarities
+        return zscore_fuse(signals, shares, basis), cosines
 
     def _neighbours(self, rids: npt.NDArray[np.int64], asked: "_Search") -> npt.NDArray[np.int64]:
         found = self._surroundings.neighbours(rids)
@@ -173,6 +197,20 @@ class Retrieve:
             return 0
         cosines = [float(row @ vector) if len(row) == len(vector) else -np.inf for row in held]
         return int(np.argmax(cosines))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """The nearest by vector, and those that match by words with their BM25; each best first."""
+
+    near: npt.NDArray[np.int64]
+    matching: npt.NDArray[np.int64]
+    bm25: Floats
+
+    def bm25_of(self, rids: npt.NDArray[np.int64]) -> Floats:
+        """BM25 of each row, 0 where it is not among the best matches."""
+        held = dict(zip(self.matching.tolist(), self.bm25.tolist(), strict=True))
+        return np.array([held.get(rid, 0.0) for rid in rids.tolist()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class DynamicsSettings(Section):
     decay_rate: float = Field(
         default=30.0,
         gt=0,
-        description="Days over which a memory that is not used fades; greater than 0, larger is slower.",
+        description="Days over which a memory that is not used fades; greater than 0. "
+        "Kept for forgetting, without effect on search.",
     )
     decay_weights: DecayWeights = Field(default_factory=DecayWeights)

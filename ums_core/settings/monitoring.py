@@ -12,6 +12,5 @@ class MonitoringSettings(Section):
 
     enable_metrics: bool = Field(
         default=False,
-        description="Whether the HTTP service exports metrics; a store inside a program exports none, "
-        "and its health() says how it is either way.",
+        description="Whether a service exports metrics; kept for it, without effect on a store inside a program.",
     )

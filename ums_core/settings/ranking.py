@@ -11,5 +11,6 @@ class RankingSettings(Section):
     """Reranking."""
 
     use_cross_encoder: bool = Field(
-        default=False, description="Whether a cross-encoder, which reads query and hit together, reorders the best."
+        default=False,
+        description="Whether a cross-encoder reorders the best hits; this version has none and says so in the log.",
     )

@@ -45,7 +45,9 @@ class UnifiedSettings(Section, BaseSettings):
     dynamics: DynamicsSettings = Field(default_factory=DynamicsSettings)
     ranking: RankingSettings = Field(default_factory=RankingSettings)
     summary_strategy: Literal["head2tail", "concat", "extractive"] = Field(
-        default="head2tail", description="How memories are summarised when they are consolidated."
+        default="head2tail",
+        description="How memories are summarised when they are consolidated. "
+        "Kept for consolidation, without effect on search.",
     )
 
     def __init__(self, /, **values: object) -> None:

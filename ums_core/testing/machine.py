@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
-    initialize,
     invariant,
     precondition,
     rule,
@@ -58,11 +57,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.memories: dict[Identity, Memory] = {}
         self.seeds: dict[Identity, int] = {}
         self.seq = 0
-
-    @initialize()
-    def open(self) -> None:
-        """Begin with an empty store."""
-        self.store = self._make_store(self._place)
+        self.store = make_store(place)
 
     @rule(batch=_drafts, keyed=st.booleans())
     def add(self, batch: list[tuple[Namespace, str, int, dict[str, Any]]], *, keyed: bool) -> None:
@@ -164,24 +159,22 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def kill(self) -> None:
         """Leave without closing, and open again."""
-        if self._abandon is not None:
-            self._abandon(self.store)
-            self.store = self._make_store(self._place)
+        assert self._abandon is not None
+        self._abandon(self.store)
+        self.store = self._make_store(self._place)
 
     @invariant()
     def counts_agree(self) -> None:
         """The number of memories is that of the model, and the change number never falls."""
-        if hasattr(self, "store"):
-            health = self.store.health()
-            assert health.status == "ok"
-            assert health.memories == len(self.memories)
-            assert health.seq >= self.seq
-            self.seq = health.seq
+        health = self.store.health()
+        assert health.status == "ok"
+        assert health.memories == len(self.memories)
+        assert health.seq >= self.seq
+        self.seq = health.seq
 
     def teardown(self) -> None:
         """Close the store."""
-        if hasattr(self, "store"):
-            self.store.close()
+        self.store.close()
 
     def _update(self, patch: Patch) -> bool:
         identity = patch.namespace, patch.id

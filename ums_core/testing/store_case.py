@@ -25,7 +25,7 @@ class MakeStore(Protocol):
 
 
 class StoreCase:
-    """Fixtures of the store suite; a subclass gives ``make_store``.
+    """Fixtures of the store suite; a subclass gives the fixture ``make_store``, a :class:`MakeStore`.
 
     Attributes:
         dim: number of components of the vectors that the store takes; its own embedder must make as many.
@@ -34,13 +34,8 @@ class StoreCase:
     dim: ClassVar[int] = 64
 
     @pytest.fixture
-    def make_store(self) -> MakeStore:
-        """What opens the stores under test."""
-        raise NotImplementedError("a subclass of MemoryStoreSuite defines the fixture make_store")
-
-    @pytest.fixture
     def abandon(self) -> Abandon | None:
-        """Leaves a store's place as if its process had been killed, saving nothing; None where that cannot be done."""
+        """Leaves a store's place as a kill of its process would, saving nothing; None where that cannot be played."""
         return None
 
     @pytest.fixture

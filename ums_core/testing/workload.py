@@ -324,5 +324,5 @@ def main(arguments: Sequence[str], orders: Iterable[str] = (), say: Callable[[st
         churn(store, place, ledger, Churn(**json.loads(rest[1])))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover  # in a process of its own
     main(sys.argv[1:], sys.stdin, lambda line: print(line, flush=True))  # noqa: T201  # its answers
