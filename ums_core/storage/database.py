@@ -46,6 +46,11 @@ _log = logging.getLogger("ums_core")
 
 T = TypeVar("T")
 
+# A log that is folded early is written over instead of growing, which halves the cost of a commit on many file systems.
+# About what a commit and one of its rows add, in pages.
+_FOLDED_PAGES = 2000
+_COMMIT_PAGES, _ROW_PAGES = 10, 0.8
+
 # Told of the journal's end before the first of these works, and of each work that changed something.
 OnCommit = Callable[[journal.Head, Sequence[SqlTransaction]], None]
 
@@ -59,7 +64,7 @@ class Database:
     Args:
         path: created where it does not exist.
         clock: the current time in UTC.
-        checkpoint_writes: commits after which the write-ahead log is folded into the file.
+        checkpoint_writes: commits after which the write-ahead log is folded into the file, or 8 MB of it.
         checkpoint_interval_s: seconds after which it is, at the next commit, if there was any.
 
     Raises:
@@ -82,7 +87,8 @@ class Database:
         self._paths: dict[int, Namespace] = _Namespaces(self)
         self._bindings: dict[str, EmbedderIdentity] = {}
         self._seen = -1
-        self._unfolded = 0
+        self._unfolded_writes = 0
+        self._unfolded_pages = 0.0
         self._folded_at = time.monotonic()
         self._closed = False
         self._writer_connection = self._connector.open(writable=True)
@@ -299,8 +305,7 @@ class Database:
                 self._bindings = {**self._bindings, **transaction.bound}
             if done:
                 self._tell(first, done)
-            # A row of a batch takes a small part of the pages that a commit of its own takes.
-            self._fold_when_due(len(works) + (last.hi - first.hi) // 8)
+            self._fold_when_due(len(works), last.hi - first.hi)
         return results
 
     def _tell(self, before: journal.Head, done: Sequence[SqlTransaction]) -> None:
@@ -336,14 +341,15 @@ class Database:
         pending.flush()
         return done, results, new_nids, head
 
-    def _fold_when_due(self, writes: int) -> None:
-        self._unfolded += writes
+    def _fold_when_due(self, writes: int, rows: int) -> None:
+        self._unfolded_writes += writes
+        self._unfolded_pages += _COMMIT_PAGES + rows * _ROW_PAGES
         overdue = time.monotonic() - self._folded_at > self._checkpoint_interval_s
-        if self._unfolded >= self._checkpoint_writes or overdue:
+        if overdue or self._unfolded_writes >= self._checkpoint_writes or self._unfolded_pages >= _FOLDED_PAGES:
             self._checkpoint("PASSIVE")
 
     def _checkpoint(self, mode: str) -> bool:
-        self._unfolded = 0
+        self._unfolded_writes, self._unfolded_pages = 0, 0.0
         self._folded_at = time.monotonic()
         try:
             with FileLock(f"{self.path}.lock", timeout=0):

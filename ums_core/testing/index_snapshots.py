@@ -1,5 +1,7 @@
 """How an index comes back: what it saves, and what it refuses to believe."""
 
+# ruff: noqa: D102  # a test's name is the behaviour
+
 import os
 import threading
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The suite that judges any vector index: subclass it and give the one fixture ``make_index``."""
 
+# ruff: noqa: D102  # a test's name is the behaviour
+
 import threading
 
 import numpy as np
