@@ -123,7 +123,9 @@ def test_no_acknowledged_write_is_lost_or_wrong_after_kill_9(tmp_path: Path, bac
     acknowledged = 0
     for number in range(ROUNDS):
         rng = random.Random(f"{backend} {number}")
-        plan = Churn(prefix=f"r{number}", seed=number, threads=1 + number % 4)
+        # What the round before left in doubt, nobody may touch before it is settled.
+        settled = number % 3 != 2
+        plan = Churn(prefix=f"r{number}", seed=number, threads=1 + number % 4, inherit=settled)
         ledger = tmp_path / f"{number}.ledger"
         with Worker.churning(place, ledger, plan) as worker:
             # Some are killed while they open the database that the one before them left.
@@ -169,7 +171,7 @@ def test_a_kill_while_the_graph_is_merged_or_saved_loses_nothing(
     for number in range(GRAPH_ROUNDS // 2):
         rng = random.Random(f"{at} {number}")
         ledger = tmp_path / f"{number}.ledger"
-        plan = Churn(prefix=f"{at}{number}", seed=number, threads=2, batch=300)
+        plan = Churn(prefix=f"{at}{number}", seed=number, threads=2, batch=300, inherit=True)
         left = _temporary(tmp_path)
         with Worker.churning(place, ledger, plan) as worker:
             if at == "saving":
@@ -226,12 +228,12 @@ def test_orders_are_answered_line_by_line(tmp_path: Path) -> None:
     main(["obey", place.to_json()], lines, lambda line: said.append(json.loads(line)))
     assert [line.get("answer", line.get("error")) for line in said] == ["ready", *(answer for _, answer in orders)]
     main(["obey", place.to_json()], ['{"verb": "close"}'], lambda _: None)
-    plan = Churn(prefix="p", seed=0, steps=5)
+    plan = Churn(prefix="p", seed=0, steps=5, inherit=True)
     main(["churn", place.to_json(), str(tmp_path / "ledger"), json.dumps(asdict(plan))])
     with place.open() as store:
-        books = Books(dict.fromkeys(["a-1"], 0))
+        books = Books({"a-1": 0})
+        books.notes.add("picture")
         assert books.read(tmp_path / "ledger") == 5
-        assert store.delete(["picture"]) == 1
         books.audit(store, place)
 
 

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Thread
 
 import pytest
 
 from ums_core import Draft, Query
+from ums_core.storage.connect import Connector, load_driver
+from ums_core.storage.filters import register
+from ums_core.storage.migrations import migrate
 from ums_core.testing.samples import unit
 from ums_core.testing.worker import Worker
 from ums_core.testing.workload import Place, rare_word, version_of
@@ -119,11 +122,31 @@ def test_stores_that_create_one_database_at_the_same_moment_share_it(tmp_path: P
             store.add([place.draft(f"w{number}-0", 0)])
 
     with ThreadPoolExecutor(THREADS) as threads:
-        for attempt in range(60):
+        for attempt in range(20):
             place = Place(str(tmp_path / f"{attempt}.db"))
             list(threads.map(create, [place] * THREADS, range(THREADS)))
             with place.open() as store:
                 assert (store.count(), store.verify()) == (THREADS, [])
+
+
+def test_a_database_that_another_creates_while_this_one_looks_is_not_foreign(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "memory.db"))
+    connection = Connector(Path(place.path), load_driver(), register).open(writable=True)
+    others: list[Thread] = []
+
+    def come_between(statement: str) -> None:
+        if "user_version" in statement and not others:
+            others.append(Thread(target=lambda: place.open().close()))
+            others[0].start()
+            others[0].join(0.5)
+
+    connection.set_trace_callback(come_between)
+    try:
+        database_id = migrate(connection, Path(place.path), secure_terms=False)
+        others[0].join()
+        assert connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchall() == [(database_id,)]
+    finally:
+        connection.close()
 
 
 def test_processes_that_open_what_a_kill_left_all_find_everything(place: Place, processes: ExitStack) -> None:

@@ -161,6 +161,7 @@ class Churn:
         threads: that write at once, each its own ids.
         batch: memories in a call, at most.
         steps: calls a thread makes.
+        inherit: whether to update and delete also what is there already.
     """
 
     prefix: str
@@ -168,14 +169,20 @@ class Churn:
     threads: int = 1
     batch: int = 5
     steps: int = 1_000_000
+    inherit: bool = False
 
 
 def churn(store: LocalStore, place: Place, ledger: Ledger, plan: Churn) -> None:
     """Add, update and delete at random, noting each call before it and after it."""
+    there = store.scan(limit=1_000_000).memories if plan.inherit else []
 
     def write(thread: int) -> None:
         rng = random.Random(f"{plan.seed} {thread}")  # noqa: S311  # repeatable choices, not secrets
-        known: dict[str, int] = {}
+        known = {
+            memory.id: version_of(memory, place.dim)
+            for memory in there
+            if memory.namespace != NOTES and crc32(memory.id.encode()) % plan.threads == thread
+        }
         for step in range(plan.steps):
             key = f"{plan.prefix}-{thread}-{step}"
             verb = rng.choice(["add", "add", "add", "update", "update", "delete", "note"]) if known else "add"
@@ -186,7 +193,9 @@ def churn(store: LocalStore, place: Place, ledger: Ledger, plan: Churn) -> None:
             elif verb == "update":
                 effect = {id_: known[id_] + 1 for id_ in some}
             else:
-                effect = dict.fromkeys(some) if verb == "delete" else {}
+                # A call deletes from one namespace.
+                mates = [id_ for id_ in some if place.draft(id_, 0).namespace == place.draft(some[0], 0).namespace]
+                effect = dict.fromkeys(mates) if verb == "delete" else {}
             ledger.note("begin", key, verb, effect)
             perform(store, place, verb, effect, key)
             ledger.note("end", key, verb, effect)
@@ -253,7 +262,8 @@ class _Obey:
         """Add a memory with a vector of another modality, or find the nearest ones."""
         vector = unit(id, self._place.dim)
         if not find:
-            self.store.add([Draft(id=id, embedding=vector, modality="image")])
+            draft = Draft(id=id, namespace=NOTES, metadata={"key": id}, embedding=vector, modality="image")
+            self.store.add([draft])
         return [hit.memory.id for hit in self.store.search(Query(vector=vector, modality="image"))]
 
     def do_vectors(self, ids: Sequence[str]) -> dict[str, str]:
