@@ -96,7 +96,10 @@ def doors(store: LocalStore, k: int) -> dict[str, Ask]:
 
     def through_llama_index(question: str) -> list[tuple[str, str, float, datetime]]:
         found = llama_index.retrieve(question)
-        return [(n.node.metadata["ums"]["id"], n.node.get_content(), n.score or 0.0, _when(n.node.metadata["ums"])) for n in found]
+        return [
+            (n.node.metadata["ums"]["id"], n.node.get_content(), n.score or 0.0, _when(n.node.metadata["ums"]))
+            for n in found
+        ]
 
     return {"core": through_core, "LangChain": through_langchain, "LlamaIndex": through_llama_index}
 

@@ -81,10 +81,8 @@ class LocalStore:
         answers = self._database.write(work)
         # Of one identity the last draft was stored, and answers for all.
         last: dict[tuple[Namespace, str | None], Draft] = {(d.namespace, d.id): d for d in drafts if d.id is not None}
-        return [
-            replayed(last.get((draft.namespace, draft.id), draft), answer)
-            for draft, answer in zip(drafts, answers, strict=True)
-        ]
+        told = [last.get((draft.namespace, draft.id), draft) for draft in drafts]
+        return [replayed(d, self._ingest.passages(d), answer) for d, answer in zip(told, answers, strict=True)]
 
     def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
         """The memories of one exact namespace, in the order of the ids, None where there is none."""
@@ -235,9 +233,10 @@ class LocalStore:
         if self._closed:
             return
         self._closed = True
-        # In this order: no write is left that an index could miss.
-        self._database.close()
+        # In this order: no write is left that an index could miss, and the last ones of other processes are seen.
+        self._database.stop_writes()
         self._indexes.close()
+        self._database.close()
         self.close_models()
 
     def __enter__(self) -> Self:

@@ -37,7 +37,7 @@ class ExactIndex:
         self._path = snapshot_path
         self._lock = threading.Lock()
         self._growing = Growing.empty(dim)
-        self._state: tuple[Rows, int] | None = (self._growing.rows, 0)
+        self._state: tuple[Rows, tuple[int, int]] | None = (self._growing.rows, (0, 0))
         self._saved: Rows | None = self._growing.rows
 
     @property
@@ -53,7 +53,12 @@ class ExactIndex:
     @property
     def seq(self) -> int:
         """Number of the last change taken up; 0 for none."""
-        return self._open()[1]
+        return self._open()[1][0]
+
+    @property
+    def mark(self) -> int:
+        """Mark of the last change taken up; 0 for none."""
+        return self._open()[1][1]
 
     @property
     def recovering(self) -> bool:
@@ -75,7 +80,7 @@ class ExactIndex:
         with self._lock:
             self._open()
             self._growing.apply(change)
-            self._state = self._growing.rows, change.seq
+            self._state = self._growing.rows, (change.seq, change.mark)
 
     def search(self, vector: Floats, k: int, allowed: RowSet | None = None) -> Ranking:
         """Row ids and cosines of the k nearest rows, best first; ties by ascending row id.
@@ -113,8 +118,8 @@ class ExactIndex:
         Raises:
             StorageError: the file system refused; the old file stays.
         """
-        rows, seq = self._open()
-        write(path, self._expected | {"kind": self.kind, "seq": seq}, sections_of(rows))
+        rows, (seq, mark) = self._open()
+        write(path, self._expected | {"kind": self.kind, "seq": seq, "mark": mark}, sections_of(rows))
         if path == self._path:
             self._saved = rows
 
@@ -125,7 +130,7 @@ class ExactIndex:
         with self._lock:
             self._open()
             self._growing = Growing.empty(self._dim) if rows is None else Growing(rows)
-            self._state = self._growing.rows, 0 if snapshot is None or rows is None else snapshot.header["seq"]
+            self._state = self._growing.rows, (0, 0) if snapshot is None or rows is None else snapshot.reached
             self._saved = self._growing.rows if rows is None or path == self._path else None
         return rows is not None
 
@@ -135,7 +140,7 @@ class ExactIndex:
         with self._lock:
             self._growing, self._state, self._saved = Growing.empty(self._dim), None, None
 
-    def _open(self) -> tuple[Rows, int]:
+    def _open(self) -> tuple[Rows, tuple[int, int]]:
         state = self._state
         if state is None:
             raise StoreClosed("the index was closed")

@@ -31,12 +31,13 @@ class _State:
     """What a reader takes at once: the graph, the rows newer than it, and how far they reach.
 
     Attributes:
+        reached: seq and mark of the last change.
         changes: vectors added and removed since the index was made or loaded.
     """
 
     generation: Generation | None
     tail: Rows
-    seq: int
+    reached: tuple[int, int]
     changes: int
 
 
@@ -69,7 +70,7 @@ class FaissIndex:
         self._path = snapshot_path
         self._one_thread = OneThread()
         self._tail = Growing.empty(dim)
-        self._state: _State | None = _State(None, self._tail.rows, 0, 0)
+        self._state: _State | None = _State(None, self._tail.rows, (0, 0), 0)
         self._saved = 0
         self._epoch = 0
         self._recovering = self._held = self._closing = False
@@ -90,7 +91,12 @@ class FaissIndex:
     @property
     def seq(self) -> int:
         """Number of the last change taken up; 0 for none."""
-        return self._open().seq
+        return self._open().reached[0]
+
+    @property
+    def mark(self) -> int:
+        """Mark of the last change taken up; 0 for none."""
+        return self._open().reached[1]
 
     @property
     def recovering(self) -> bool:
@@ -115,7 +121,7 @@ class FaissIndex:
             self._tail.apply(change)
             generation = None if state.generation is None else state.generation.without(change.removed)
             changes = state.changes + len(change.added) + len(change.removed)
-            self._state = _State(generation, self._tail.rows, change.seq, changes)
+            self._state = _State(generation, self._tail.rows, (change.seq, change.mark), changes)
             self._background.wake()
 
     def search(self, vector: Floats, k: int, allowed: RowSet | None = None) -> Ranking:
@@ -182,7 +188,11 @@ class FaissIndex:
         """
         with self._saving:
             state = self._open()
-            header = self._expected | {"kind": self.kind, "seq": state.seq}
+            seq, mark = state.reached
+            header = self._expected | {"kind": self.kind, "seq": seq, "mark": mark}
+            if state.generation is not None:
+                self._one_thread.enter()
+                state.generation.scrub()
             write(path, header, _sections(state))
             if path == self._path:
                 self._saved = state.changes
@@ -197,8 +207,8 @@ class FaissIndex:
         with self._changed:
             self._open()
             self._epoch += 1
-            generation, self._tail, seq = restored or (None, Growing.empty(self._dim), 0)
-            self._state = _State(generation, self._tail.rows, seq, 0)
+            generation, self._tail, reached = restored or (None, Growing.empty(self._dim), (0, 0))
+            self._state = _State(generation, self._tail.rows, reached, 0)
             self._saved = 0 if restored is None or path == self._path else -1
             self._background.wake()
         return restored is not None
@@ -263,17 +273,17 @@ class FaissIndex:
             self._tail.drop(int(generation.rows.rids[-1]))
         self._state = replace(state, generation=generation, tail=self._tail.rows)
 
-    def _restored(self, snapshot: Snapshot) -> tuple[Generation | None, Growing, int] | None:
-        rows, seq = rows_from(snapshot, self._dim), int(snapshot.header["seq"])
+    def _restored(self, snapshot: Snapshot) -> tuple[Generation | None, Growing, tuple[int, int]] | None:
+        rows, reached = rows_from(snapshot, self._dim), snapshot.reached
         if rows is None or "graph" not in snapshot.sections:
-            return None if rows is None else (None, Growing(rows), seq)
+            return None if rows is None else (None, Growing(rows), reached)
         try:
             graph = Graph.restored(snapshot.sections["graph"], self._params, self._dim)
             rids, dead = snapshot.array("graph_rids", np.int64), snapshot.array("dead", np.bool_)
             generation = Generation(graph, Rows.over(graph.vectors, rids, dead), self._params)
         except (KeyError, ValueError):
             return None
-        return generation, Growing(rows, int(rids[-1])), seq
+        return generation, Growing(rows, int(rids[-1])), reached
 
     def _save_changes(self) -> None:
         state = self._state

@@ -114,6 +114,20 @@ class Generation:
         """The same graph with some more rows dead."""
         return replace(self, rows=self.rows.without(removed)) if removed.size else self
 
+    def scrub(self) -> None:
+        """Put the vector of a live neighbour in the place of each dead one: what is saved holds nothing deleted.
+
+        Walks still find their way past it, as the neighbour is near. Costs a search for each row that died since.
+        """
+        rows, graph = self.rows, self.graph
+        if rows.dead is None:
+            return
+        for at in np.flatnonzero(rows.dead & ~graph.overwritten).tolist():
+            near = graph.nearest(rows.vectors[at], min(_PATIENCE, len(graph)), _PATIENCE)
+            living = near[~rows.dead[near]]
+            other = int(living[0]) if living.size else int(np.argmin(rows.dead))
+            graph.overwrite(at, rows.vectors[other] if rows.live else np.zeros_like(rows.vectors[at]))
+
     def nearest(self, vector: Floats, k: int) -> Ranking:
         """The k nearest live rows, best first; fewer only when no more live.
 

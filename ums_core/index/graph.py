@@ -33,18 +33,21 @@ class OneThread(threading.local):
 
 
 class Graph:
-    """An HNSW graph by inner product. Never changed once it is made: growing makes another one.
+    """An HNSW graph by inner product. Its links never change once it is made: growing makes another one.
 
     Attributes:
         vectors: shape (n, d) float32, the graph's own storage, not a copy; keeps the graph alive.
+        overwritten: where ``overwrite`` put another vector, shape (n,).
     """
 
     def __init__(self, index: Any, buffer: Bytes | None = None) -> None:  # noqa: ANN401  # FAISS has no types
         self._index = index
         self._buffer = buffer
         self._ef = int(index.hnsw.efSearch)
-        self.vectors: Floats = np.asarray(_Storage(index, buffer))
+        self._storage: Floats = np.asarray(_Storage(index, buffer))
+        self.vectors: Floats = self._storage.view()
         self.vectors.flags.writeable = False
+        self.overwritten = np.zeros(len(self.vectors), np.bool_)
 
     def __len__(self) -> int:
         """Return the number of vectors."""
@@ -97,6 +100,11 @@ class Graph:
             params = faiss.SearchParametersHNSW(efSearch=ef)
             at = self._index.search(vector[None], fetch, params=params)[1][0]
         return at if at[-1] >= 0 else at[at >= 0]
+
+    def overwrite(self, at: int, vector: Floats) -> None:
+        """Put another vector in a place that is never returned, so that what stood there is on no disk."""
+        self._storage[at] = vector
+        self.overwritten[at] = True
 
     def size(self) -> int:
         """Bytes that ``write`` will give. Costs a pass over the graph."""

@@ -12,12 +12,12 @@ A flipped bit, a cut, another database, another embedder: each gives None, and t
 """
 
 import errno
+import fcntl
 import glob
 import hashlib
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -42,7 +42,6 @@ _DIGEST = 32
 _CHUNK = 4 << 20
 _READ = 512 << 10
 _ALIGN = 64
-_STALE_S = 60.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -73,6 +72,11 @@ class Snapshot:
 
     header: Mapping[str, Any]
     sections: Mapping[str, Bytes]
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """Seq and mark of the last change that the index had taken up."""
+        return int(self.header["seq"]), int(self.header["mark"])
 
     def array(self, name: str, dtype: npt.DTypeLike, *columns: int) -> npt.NDArray[Any]:
         """A section as an array of as many rows as it holds; copied only where it stands unaligned.
@@ -115,6 +119,7 @@ def read(path: Path, expected: Mapping[str, Any]) -> Snapshot | None:
 
     The payload is read and hashed by two threads, half a MiB at a time, which stays in the cache.
     """
+    _remove_stale(path)
     try:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -231,6 +236,8 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file in the same directory that takes the place of ``path`` once everything is on the disk."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    # Held as long as this process lives and writes; a file that nobody holds was left by one that was killed.
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, opened with its mode
             yield file
@@ -249,11 +256,11 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove what a killed process left; a younger file may still be written by a living one."""
+    """Remove what a killed process left, but not what a living one is writing."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _STALE_S:
-                left.unlink()
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def _refusal(error: OSError, path: Path) -> StorageError:

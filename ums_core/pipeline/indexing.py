@@ -48,8 +48,12 @@ class Journal(Protocol):
         """The end of the journal, other processes' commits included."""
         ...
 
-    def bindings(self) -> Mapping[str, EmbedderIdentity]:
-        """What each modality is bound to."""
+    def bindings(self, *, fresh: bool = False) -> Mapping[str, EmbedderIdentity]:
+        """What each modality is bound to; ``fresh`` looks again for what other processes bound."""
+        ...
+
+    def mark_of(self, seq: int) -> int:
+        """The mark of a change; 0 where there is no such change."""
         ...
 
     def changes_since(self, seq: int, modality: str, dim: int) -> Iterator[Change]:
@@ -146,8 +150,9 @@ class Indexes:
             index.settle()
 
     def close(self) -> None:
-        """Save and close every index."""
+        """Take up what other processes committed, then save and close every index."""
         with self._lock:
+            self._catch_up(self._journal.head().seq)
             for _, index in self._held.values():
                 index.close()
 
@@ -156,7 +161,7 @@ class Indexes:
             for _, index in self._held.values():
                 index.close()
             self._held = {}
-        for modality, identity in self._journal.bindings().items():
+        for modality, identity in self._journal.bindings(fresh=True).items():
             if modality not in self._held:
                 self._open(modality, identity, seq)
             else:
@@ -168,7 +173,7 @@ class Indexes:
     def _open(self, modality: str, identity: EmbedderIdentity, seq: int) -> None:
         index, path = self._make(modality, identity)
         if index.load(path) and self._stale(index, seq):
-            # Storage is an older copy than the index: nothing that the snapshot says can be trusted.
+            # Storage is another copy than the one indexed: nothing that the snapshot says can be trusted.
             path.unlink(missing_ok=True)
             index.close()
             index, path = self._make(modality, identity)
@@ -182,5 +187,4 @@ class Indexes:
         self._held[modality] = identity, index
 
     def _stale(self, index: VectorIndex, seq: int) -> bool:
-        held = index.rids()
-        return index.seq > seq or (len(held) > 0 and int(held[-1]) > self._journal.head().hi)
+        return index.seq > seq or index.mark != self._journal.mark_of(index.seq)

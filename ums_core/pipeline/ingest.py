@@ -106,6 +106,10 @@ class Ingest:
         ]
         return Prepared(rows, identities)
 
+    def passages(self, draft: Draft) -> tuple[Passage, ...]:
+        """The passages that a draft is stored in, without their vectors."""
+        return _bare(self._passages(draft))
+
     def query_vector(self, query: Query, text: str) -> tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None:
         """A unit vector for a question and what it may be compared with; None where there is nothing or no embedder.
 
@@ -272,12 +276,15 @@ def new_id() -> str:
 _WHOLE = Passage()
 
 
-def _memory(draft: Draft, passages: Sequence[Passage], now: datetime) -> Memory:
-    created_at = draft.created_at or now
-    bare = tuple(
+def _bare(passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    return tuple(
         Passage(modality=p.modality, start=p.start, end=p.end, text=p.text) if p.vector is not None else p
         for p in passages
     )
+
+
+def _memory(draft: Draft, passages: Sequence[Passage], now: datetime) -> Memory:
+    created_at = draft.created_at or now
     return Memory(
         id=draft.id or new_id(),
         namespace=draft.namespace,
@@ -300,5 +307,5 @@ def _memory(draft: Draft, passages: Sequence[Passage], now: datetime) -> Memory:
         session=draft.session,
         position=draft.position,
         occurred_at=draft.occurred_at,
-        passages=bare,
+        passages=_bare(passages),
     )

@@ -30,25 +30,19 @@ def patch_parts(patch: Patch) -> list[bytes]:
 
 def answer_of(memory: Memory) -> list[object]:
     """What a memory has beyond its draft: kept with the key, it holds nothing of the text."""
-    spans = [[p.modality, p.start, p.end, p.text] for p in memory.passages]
-    return [
-        memory.id,
-        memory.created_at.isoformat(),
-        memory.updated_at.isoformat(),
-        memory.last_accessed_at.isoformat(),
-        spans,
-    ]
+    moments = (memory.created_at, memory.updated_at, memory.last_accessed_at)
+    return [memory.id, *(moment.isoformat() for moment in moments)]
 
 
-def replayed(draft: Draft, answer: Sequence[Any]) -> Memory:
-    """The memory that a draft became, from the draft and what was kept of the answer."""
-    id_, created_at, updated_at, accessed_at, spans = answer
+def replayed(draft: Draft, passages: Sequence[Passage], answer: Sequence[Any]) -> Memory:
+    """The memory that a draft became, from the draft, its passages, and what was kept of the answer."""
+    id_, created_at, updated_at, accessed_at = answer
     values = {name: getattr(draft, name) for name in DRAFT_FIELDS} | {
         "id": id_,
         "created_at": _moment(created_at),
         "updated_at": _moment(updated_at),
         "last_accessed_at": _moment(accessed_at),
-        "passages": tuple(Passage(modality=kind, start=start, end=end, text=text) for kind, start, end, text in spans),
+        "passages": tuple(passages),
     }
     return Memory(**values)
 

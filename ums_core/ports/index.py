@@ -19,6 +19,7 @@ class Change:
 
     Attributes:
         seq: the store's change number, ascending from one change to the next.
+        mark: of this very change; another database, or a copy that went its own way, has another one at the same seq.
         removed: row ids that are gone, shape (m,) int64; unknown ones are ignored.
         added: row ids of new vectors, shape (n,) int64, ascending, each greater than any added before; a row id
             stands once for each of its passages.
@@ -26,6 +27,7 @@ class Change:
     """
 
     seq: int
+    mark: int = 0
     removed: "npt.NDArray[np.int64]"
     added: "npt.NDArray[np.int64]"
     vectors: "npt.NDArray[np.float32]"
@@ -62,6 +64,11 @@ class VectorIndex(Protocol):
     @property
     def seq(self) -> int:
         """Number of the last change taken up; 0 for none."""
+        ...
+
+    @property
+    def mark(self) -> int:
+        """Mark of the last change taken up; 0 for none."""
         ...
 
     @property

@@ -115,6 +115,25 @@ class Connector:
                 raise
         return connection
 
+    def peek(self, look: Callable[[Connection], object]) -> None:
+        """Look at a file that exists, without changing a byte of it.
+
+        Raises:
+            StorageError: by what the driver, or the look, said.
+        """
+        if not self.path.exists() or not self.path.stat().st_size:
+            return
+        with translated(self.path):
+            log = self.path.with_name(f"{self.path.name}-wal")
+            # Without a log beside it nothing is missed, and no file is made beside it either.
+            alone = "" if log.exists() and log.stat().st_size else "&immutable=1"
+            name = f"{self.path.resolve().as_uri()}?mode=ro{alone}"
+            connection = self.driver.connect(name, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            try:
+                look(connection)
+            finally:
+                connection.close()
+
     def reader(self) -> "Reader":
         """A connection that only reads, from the pool, for a ``with`` block; one caller has it at a time.
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
+from ums_core.errors import StoreClosed
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
 from ums_core.ports.ledger import TurnRow
@@ -21,7 +22,7 @@ from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, listing
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
 from ums_core.storage.connect import Connection, Connector, Reader, load_driver, prepare_directory, translated
-from ums_core.storage.migrations import migrate
+from ums_core.storage.migrations import check, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.table import (
     decode,
@@ -90,7 +91,9 @@ class Database:
         self._unfolded_writes = 0
         self._unfolded_pages = 0.0
         self._folded_at = time.monotonic()
-        self._closed = False
+        self._stopped = self._closed = False
+        # Whatever is not ours, or is too new for us, is left as it is.
+        self._connector.peek(lambda connection: check(connection, path))
         self._writer_connection = self._connector.open(writable=True)
         try:
             with translated(path):
@@ -121,6 +124,11 @@ class Database:
         """Run the work in a transaction, durable when this returns; see the port."""
         return self._writer.submit(work)
 
+    def mark_of(self, seq: int) -> int:
+        """The mark of a change; 0 where there is no such change."""
+        with self.reader() as connection:
+            return journal.mark_of(connection, seq)
+
     def head(self) -> journal.Head:
         """The end of the journal, other processes' commits included."""
         with self.reader() as connection:
@@ -139,21 +147,16 @@ class Database:
             self._bindings = {}
         return rebound
 
-    def bindings(self) -> Mapping[str, EmbedderIdentity]:
-        """What each modality is bound to."""
-        if not self._bindings:
+    def bindings(self, *, fresh: bool = False) -> Mapping[str, EmbedderIdentity]:
+        """What each modality is bound to; ``fresh`` looks again for what other processes bound."""
+        if fresh or not self._bindings:
             with self.reader() as connection:
                 self._bindings = read_bindings(connection)
         return self._bindings
 
     def binding(self, modality: str) -> EmbedderIdentity | None:
         """What the modality is bound to; None before its first write."""
-        bound = self.bindings().get(modality)
-        if bound is None:
-            with self.reader() as connection:
-                self._bindings = read_bindings(connection)
-            bound = self._bindings.get(modality)
-        return bound
+        return self.bindings().get(modality) or self.bindings(fresh=True).get(modality)
 
     def get(self, ids: Sequence[str], namespace: Namespace, *, vectors: bool) -> list[Memory | None]:
         """The memories of one exact namespace in the order of the ids."""
@@ -255,8 +258,14 @@ class Database:
         with self._write_lock:
             return self._checkpoint(mode)
 
+    def stop_writes(self) -> None:
+        """Wait for the writes under way, and refuse any other; reads go on."""
+        with self._write_lock:
+            self._stopped = True
+
     def close(self) -> None:
         """Fold the log, and close every connection. Idempotent."""
+        self.stop_writes()
         with self._write_lock:
             if self._closed:
                 return
@@ -283,10 +292,8 @@ class Database:
 
     def _transact(self, works: Sequence[Callable[[SqlTransaction], object]]) -> list[object]:
         with self._write_lock, translated(self.path):
-            if self._closed:
-                # Raises what a reader would: the store is closed.
-                with self._connector.reader():
-                    pass
+            if self._stopped:
+                raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
             connection = self._writer_connection
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -303,14 +310,16 @@ class Database:
             self._nids.update(new_nids)
             for transaction in done:
                 self._bindings = {**self._bindings, **transaction.bound}
-            if done:
-                self._tell(first, done)
-            self._fold_when_due(len(works), last.hi - first.hi)
+            self._after_commit(first, last, done, len(works))
         return results
 
-    def _tell(self, before: journal.Head, done: Sequence[SqlTransaction]) -> None:
+    def _after_commit(
+        self, first: journal.Head, last: journal.Head, done: Sequence[SqlTransaction], works: int
+    ) -> None:
         try:
-            self.on_commit(before, done)
+            if done:
+                self.on_commit(first, done)
+            self._fold_when_due(works, last.hi - first.hi)
         except Exception:  # noqa: BLE001  # what is committed is not to be reported as failed; a search catches up
             _log.exception("an index could not take up a committed change of %s", self.path)
 
@@ -353,11 +362,11 @@ class Database:
         self._folded_at = time.monotonic()
         try:
             with FileLock(f"{self.path}.lock", timeout=0):
-                self._writer_connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-        except (Timeout, self._connector.driver.OperationalError):
+                busy = self._writer_connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
+        except (Timeout, OSError, self._connector.driver.OperationalError):
             # Another process is at it, or the disk is full: what was committed stays safe in the log.
             return False
-        return True
+        return not busy
 
     def _agree_on_terms(self, *, secure: bool) -> None:
         """Let the terms be readable by this driver: an SQLite before 3.42 cannot read what a newer one deleted in."""

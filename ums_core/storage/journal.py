@@ -10,15 +10,15 @@ from ums_core.ports.index import Change
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import ORDINAL_BITS
 
-__all__ = ["REBIND", "Entry", "Head", "append", "changes_since", "head", "rebound_since", "removed_since"]
+__all__ = ["REBIND", "Entry", "Head", "append", "changes_since", "head", "mark_of", "rebound_since", "removed_since"]
 
 # A change of the database's embedder: every vector of the modality is another one.
 REBIND = "rebind"
 
 _BATCH_ROWS = 16_384
 
-# seq, time in microseconds, kind, first and last new row id, rows gone as int64.
-Entry = tuple[int, int, str, int, int, bytes | None]
+# seq, mark, time in microseconds, kind, first and last new row id, rows gone as int64.
+Entry = tuple[int, int, int, str, int, int, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,13 @@ def head(connection: Connection) -> Head:
 
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Note changes, one entry each."""
-    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", entries)
+    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
+
+
+def mark_of(connection: Connection, seq: int) -> int:
+    """The mark of a change; 0 where there is no such change."""
+    row = connection.execute("SELECT mark FROM journal WHERE seq = ?", (seq,)).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def rebound_since(connection: Connection, seq: int) -> bool:
@@ -65,7 +71,7 @@ def changes_since(connection: Connection, seq: int, modality: str, dim: int) -> 
     Rows that came and went meanwhile are not among those that came.
     """
     entries = connection.execute(
-        "SELECT seq, lo, hi, removed FROM journal WHERE seq > ? ORDER BY seq", (seq,)
+        "SELECT seq, lo, hi, removed, mark FROM journal WHERE seq > ? ORDER BY seq", (seq,)
     ).fetchall()
     start = 0
     while start < len(entries):
@@ -77,7 +83,9 @@ def changes_since(connection: Connection, seq: int, modality: str, dim: int) -> 
         start = stop
         added, vectors = _vectors_between(connection, (part[0][1], part[-1][2]), modality, dim)
         gone = b"".join(entry[3] for entry in part if entry[3])
-        yield Change(seq=part[-1][0], removed=np.frombuffer(gone, np.int64), added=added, vectors=vectors)
+        yield Change(
+            seq=part[-1][0], mark=part[-1][4], removed=np.frombuffer(gone, np.int64), added=added, vectors=vectors
+        )
 
 
 def _vectors_between(

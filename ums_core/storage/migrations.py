@@ -7,7 +7,7 @@ from ums_core.errors import DatabaseTooNew, NotADatabase
 from ums_core.storage.connect import Connection
 from ums_core.storage.keyword import create_terms
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "migrate"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "check", "migrate"]
 
 # "UMSM": tells a UMS database from any other SQLite file.
 APPLICATION_ID = 0x554D534D
@@ -15,7 +15,8 @@ APPLICATION_ID = 0x554D534D
 # rid: one version of a memory; never used twice, ascending in commit order. birth: the first rid of its identity.
 # telling: how many words of the text tell something. asks: whether it asks something.
 # passages.pid = rid << 16 | ordinal, so that the vectors of one memory lie together and need no second index.
-# journal: one row a change; the rids lo..hi came, those in removed (int64) went.
+# journal: one row a change; the rids lo..hi came, those in removed (int64) went. mark: random, so that two copies of a
+# database that went their own ways are told apart.
 _FIRST = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE namespaces (nid INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE)",
@@ -55,8 +56,8 @@ _FIRST = (
     "CREATE TABLE passages (pid INTEGER PRIMARY KEY, modality TEXT NOT NULL, vector BLOB NOT NULL)",
     """
     CREATE TABLE journal (
-        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, lo INTEGER NOT NULL, hi INTEGER NOT NULL,
-        removed BLOB
+        seq INTEGER PRIMARY KEY, mark INTEGER NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, lo INTEGER NOT NULL,
+        hi INTEGER NOT NULL, removed BLOB
     )
     """,
     """
@@ -88,7 +89,7 @@ def migrate(connection: Connection, path: Path, *, secure_terms: bool) -> str:
         DatabaseTooNew: the file has taken steps that this version does not know.
         NotADatabase: the file holds tables that are not ours.
     """
-    if not _version(connection, path):
+    if not check(connection, path):
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have come first, between the look above and the lock.
@@ -108,11 +109,25 @@ def migrate(connection: Connection, path: Path, *, secure_terms: bool) -> str:
     return str(connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchone()[0])
 
 
+def check(connection: Connection, path: Path) -> int:
+    """The schema of a file, 0 for an empty one; reads only, in one transaction.
+
+    Raises:
+        DatabaseTooNew, NotADatabase: as ``migrate``.
+    """
+    connection.execute("BEGIN")
+    try:
+        return _version(connection, path)
+    finally:
+        connection.execute("COMMIT")
+
+
 def _version(connection: Connection, path: Path) -> int:
     ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if not ours:
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if tables:
             raise NotADatabase(f"{path} is an SQLite file of another program; name another file in AI_DATABASE__URL")
         return 0
     if version > len(MIGRATIONS):

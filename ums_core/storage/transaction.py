@@ -1,5 +1,6 @@
 """One change in the making: rows, vectors, terms, bindings and the journal entry, committed together."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -67,6 +68,7 @@ class SqlTransaction:
         self._pending = pending
         self._known = known
         self._seq = head.seq + 1
+        self._mark = int.from_bytes(os.urandom(7), "little") + 1
         self._lo = self._next = head.hi + 1
         self._removed: list[int] = []
         self._vectors: dict[str, tuple[list[int], list[npt.NDArray[np.float32]]]] = {}
@@ -151,7 +153,7 @@ class SqlTransaction:
         if not self._removed and self._next == self._lo and not self.rebound:
             return journal.Head(self._seq - 1, self._lo - 1)
         removed = np.array(self._removed, np.int64).tobytes() if self._removed else None
-        entry = (self._seq, micros(self.now), self._kind, self._lo, self._next - 1, removed)
+        entry = (self._seq, self._mark, micros(self.now), self._kind, self._lo, self._next - 1, removed)
         self._pending.entries.append(entry)
         return journal.Head(self._seq, self._next - 1)
 
@@ -160,7 +162,7 @@ class SqlTransaction:
         rids, vectors = self._vectors.get(modality, ([], []))
         matrix = np.array(vectors, np.float32) if vectors else np.empty((0, dim), np.float32)
         removed = np.array(self._removed, np.int64) if self._removed else _NONE
-        return Change(seq=self._seq, removed=removed, added=np.array(rids, np.int64), vectors=matrix)
+        return Change(seq=self._seq, mark=self._mark, removed=removed, added=np.array(rids, np.int64), vectors=matrix)
 
     def _note_vectors(self, row: Row, rid: int) -> None:
         for passage, vector in zip(row.memory.passages, row.vectors, strict=True):
@@ -195,6 +197,7 @@ class SqlTransaction:
         if terms:
             keyword.remove_terms(self.connection, terms, secure=self._known.secure_terms)
         self.connection.executemany("DELETE FROM memories WHERE rid = ?", [(rid,) for rid in rids])
+        self.connection.executemany("DELETE FROM reembedded WHERE rid = ?", [(rid,) for rid in rids])
         self.connection.executemany(
             "DELETE FROM passages WHERE pid >= ? AND pid < ?",
             [(rid << ORDINAL_BITS, (rid + 1) << ORDINAL_BITS) for rid in rids],

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from ums_core.errors import StorageError
+
 __all__ = ["GroupWriter"]
 
 T = TypeVar("T")
@@ -22,6 +24,13 @@ class _Ticket(Generic[Tx]):
         self.done = False
         self.result: object = None
         self.error: BaseException | None = None
+
+
+def _interrupted() -> StorageError:
+    return StorageError(
+        "the thread that committed for several writers was interrupted, so this write may or may not have been made: "
+        "repeat it under an idempotency key"
+    )
 
 
 class GroupWriter(Generic[Tx]):
@@ -67,7 +76,10 @@ class GroupWriter(Generic[Tx]):
         try:
             self._run(batch)
         except BaseException as error:  # noqa: BLE001  # an interrupt of this thread, raised by submit
-            own.error, own.done = error, True
+            for ticket in batch:
+                if not ticket.done:
+                    ticket.error = error if ticket is own else _interrupted()
+                    ticket.done = True
         finally:
             with self._mutex:
                 heir = self._waiting[0] if self._waiting else None
