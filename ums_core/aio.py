@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from ums_core.channels.build import open_store
 from ums_core.channels.local import LocalStore
@@ -12,8 +12,10 @@ from ums_core.errors import StoreClosed
 from ums_core.pipeline.reembed import Progress
 from ums_core.ports import Embedder
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
-from ums_core.records.memory import Vector
 from ums_core.settings import PerfSettings, UnifiedSettings
+
+if TYPE_CHECKING:
+    from ums_core.records.memory import Vector
 
 __all__ = ["EnhancedMemoryStore"]
 

@@ -129,8 +129,8 @@ def test_each_modality_has_its_own_dimension_and_index(opened: Open) -> None:
 @pytest.mark.parametrize(
     "vector",
     [
-        [np.nan, 0, 0, 1], [np.inf, 0, 0, 1], [0, 0, 0, 0], [1e-20, 0, 0, 0], [1e39, 0, 0, 0], ["a", 0, 0, 1], [[1, 2, 3, 4]], "abcd", 7,
-        [10**400, 0, 0, 0],
+        [np.nan, 0, 0, 1], [np.inf, 0, 0, 1], [0, 0, 0, 0], [1e-20, 0, 0, 0], [1e39, 0, 0, 0], ["a", 0, 0, 1],
+        [[1, 2, 3, 4]], "abcd", 7, [10**400, 0, 0, 0],
     ],
 )  # fmt: skip
 def test_a_vector_that_cannot_be_compared_is_refused_and_nothing_is_written(opened: Open, vector: object) -> None:

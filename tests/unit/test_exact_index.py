@@ -85,7 +85,7 @@ def test_nothing_is_held_by_an_empty_set() -> None:
 def test_a_whole_snapshot_of_impossible_rows_is_not_loaded(
     tmp_path: Path, name: str, rids: np.ndarray, vectors: np.ndarray
 ) -> None:
-    header = {"index": "exact", "dim": 4, "binding": {}, "seq": 1}
+    header = {"index": "exact", "dim": 4, "binding": {}, "seq": 1, "mark": 1}
     sections = [section(name, [rids], rids.nbytes), section("vectors", [vectors], vectors.nbytes)]
     write(tmp_path / "index", header, sections)
     assert read(tmp_path / "index", header) is not None

@@ -370,7 +370,7 @@ def _graph(kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["flat", "l2", "empty", "cut", "few ids", "no ids"])
 def test_a_whole_snapshot_of_another_graph_is_not_loaded(tmp_path: Path, kind: str) -> None:
-    header = {"index": "faiss", "dim": _DIM, "binding": {}, "params": DEFAULT_PARAMS.build, "seq": 1}
+    header = {"index": "faiss", "dim": _DIM, "binding": {}, "params": DEFAULT_PARAMS.build, "seq": 1, "mark": 1}
     rids, dead = np.arange(29 if kind == "few ids" else 30), np.zeros(30, np.bool_)
     parts = {"graph_rids": rids, "dead": dead, "rids": rids[:0], "vectors": np.empty((0, _DIM), np.float32)}
     parts["graph"] = _graph(kind)

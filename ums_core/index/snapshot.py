@@ -234,16 +234,13 @@ def _cut(payload: Bytes, sizes: Sequence[tuple[str, int]]) -> dict[str, Bytes]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A new file in the same directory that takes the place of ``path`` once everything is on the disk."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    # Held as long as this process lives and writes; a file that nobody holds was left by one that was killed.
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    temporary, descriptor = _new_beside(path)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor, opened with its mode
             yield file
             file.flush()
             os.fsync(descriptor)
-        temporary.replace(path)
+            temporary.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -253,6 +250,21 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _new_beside(path: Path) -> tuple[Path, int]:
+    """A new file in the same directory, and its descriptor, which holds a lock on it as long as the process writes.
+
+    A file that nobody holds was left by a process that was killed.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, descriptor
+        # Taken for a left-over in the moment before it was locked.
+        os.close(descriptor)
 
 
 def _remove_stale(path: Path) -> None:
