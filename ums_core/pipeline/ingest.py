@@ -237,10 +237,12 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
     if matrix.ndim != 2 or matrix.shape[1] != identity.dim:  # noqa: PLR2004  # rows and columns
         matrix = np.array([_row(vector, place, identity, modality) for place, vector in enumerate(vectors)], np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
-    # One comparison finds NaN, infinity and zero; the slow path says which.
-    if not ((norms > _MIN_NORM) & np.isfinite(norms)).all():
-        for place, row in enumerate(matrix):
-            _check_row(row, place, modality)
+    bad = ~((norms > _MIN_NORM) & np.isfinite(norms))
+    if bad.any():
+        place = int(bad.argmax())
+        finite = np.isfinite(matrix[place]).all()
+        reason = "has no length, so no direction to compare: leave it out" if finite else "holds NaN or infinity"
+        raise InvalidVector(f"{modality} vector {place} {reason}")
     matrix /= norms[:, None]
     return matrix
 
@@ -259,13 +261,6 @@ def _row(vector: Vector, place: int, identity: EmbedderIdentity, modality: str) 
             "that made the others, or set AI_MODEL__VECTOR_DIM before the first write"
         )
     return row
-
-
-def _check_row(row: npt.NDArray[np.float32], place: int, modality: str) -> None:
-    if not np.isfinite(row).all():
-        raise InvalidVector(f"{modality} vector {place} holds NaN or infinity")
-    if float(np.linalg.norm(row.astype(np.float64))) <= _MIN_NORM:
-        raise InvalidVector(f"{modality} vector {place} has no length, so no direction to compare: leave it out")
 
 
 def new_id() -> str:

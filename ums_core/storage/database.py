@@ -376,6 +376,8 @@ class Database:
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
+            # Lets an SQLite before 3.42 open the table, which is all that it takes to drop it.
+            connection.execute("UPDATE terms_config SET v = 4 WHERE k = 'version'")
             connection.execute("DROP TABLE terms")
             keyword.create_terms(connection, secure=secure)
             rows = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE text != ''")

@@ -200,8 +200,8 @@ class VectorIndexSuite(IndexSnapshots):
         def look() -> None:
             while not done.is_set():
                 rids, cosines = index.search(mark, 3)
-                if not (rids[0] % 21 == 0 and cosines[0] > 0.99 and (cosines[1:] < 0.5).all()):
-                    odd.append((rids, cosines))
+                right = rids[0] % 21 == 0 and cosines[0] > 0.99 and (cosines[1:] < 0.5).all()
+                odd.extend([] if right else [(rids, cosines)])
 
         threads = [threading.Thread(target=look) for _ in range(2)]
         for thread in threads:

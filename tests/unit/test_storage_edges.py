@@ -1,0 +1,236 @@
+"""What happens at the edges of storage: other drivers, damaged files, keys, limits, moments."""
+
+import logging
+import sqlite3
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ums_core import Draft, EmbedderIdentity, LocalStore, Passage, Patch, Query, UnifiedSettings, open_store
+from ums_core.channels import build
+from ums_core.errors import (
+    DiskFull,
+    EmbedderMismatch,
+    IdempotencyConflict,
+    InvalidInput,
+    InvalidText,
+    MemoryNotFound,
+    StorageError,
+)
+from ums_core.storage.allowed import AllowedRows
+from ums_core.storage.connect import load_driver
+from ums_core.storage.migrations import migrate
+from ums_core.storage.reembed import Aside
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def settings(place: Path, **model: object) -> UnifiedSettings:
+    return UnifiedSettings(database={"url": f"sqlite:///{place}/memory.db"}, model={"embedder": "hashing:16", **model})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    with open_store(settings(tmp_path)) as opened:
+        yield opened
+
+
+def test_a_file_goes_from_the_newer_driver_to_the_older_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(settings(tmp_path)) as newer:
+        newer.add([Draft(id=name, text=f"{name} speaks", speaker="Ana", occurred_at=NOW) for name in ("one", "two")])
+        newer.delete(["two"])
+        assert newer.health().driver.startswith("sqlcipher3")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "sqlcipher3", None)
+        with open_store(settings(tmp_path)) as older:
+            assert older.health().driver.startswith("sqlite3")
+            assert [hit.memory.id for hit in older.search(Query(text="speaks", mode="keyword"))] == ["one"]
+            older.add([Draft(id="three", text="three speaks")])
+            assert older.delete(["one"]) == 1
+    with open_store(settings(tmp_path)) as again:
+        assert [hit.memory.id for hit in again.search(Query(text="speaks", mode="keyword"))] == ["three"]
+
+
+def test_without_faiss_the_backend_serves_exact_search_and_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("faiss", "generation", "graph"):
+        monkeypatch.delitem(sys.modules, f"ums_core.index.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    build._say_once.cache_clear()
+    with caplog.at_level(logging.WARNING, "ums_core"), open_store(settings(tmp_path)) as store:
+        store.add([Draft(text="exact")])
+        assert store.health().index == {"text": "exact"}
+    assert "pip install 'ums-core[faiss]'" in caplog.text
+
+
+def test_a_setting_without_machinery_is_said_not_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chosen = settings(tmp_path)
+    chosen.ranking.use_cross_encoder = True
+    with caplog.at_level(logging.WARNING, "ums_core"):
+        open_store(chosen).close()
+    assert "no reranker" in caplog.text
+
+
+@pytest.mark.parametrize("table", ["journal", "meta"])
+def test_a_database_that_lost_a_table_is_refused_and_let_go(tmp_path: Path, table: str) -> None:
+    open_store(settings(tmp_path)).close()
+    with sqlite3.connect(tmp_path / "memory.db") as connection:
+        connection.execute(f"DROP TABLE {table}")
+    connection.close()
+    with pytest.raises(StorageError, match=f"no such table: {table}"):
+        open_store(settings(tmp_path))
+
+
+def test_a_schema_that_does_not_fit_on_the_disk_leaves_an_empty_file(tmp_path: Path) -> None:
+    connection = load_driver().connect(str(tmp_path / "small.db"), isolation_level=None)
+    connection.execute("PRAGMA max_page_count=4")
+    with pytest.raises(Exception, match="full"):
+        migrate(connection, tmp_path / "small.db", secure_terms=True)
+    assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_full_disk_is_told_apart(store: LocalStore) -> None:
+    store._database._writer_connection.execute("PRAGMA max_page_count=40")
+    with pytest.raises(DiskFull, match="free some space"):
+        store.add([Draft(text=f"word{n} " * 40) for n in range(2000)])
+    assert store.count() == 0
+
+
+def test_an_index_that_fails_after_the_commit_fails_no_write(
+    store: LocalStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = store._database.on_commit
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    store._database.on_commit = fail
+    with caplog.at_level(logging.ERROR, "ums_core"):
+        store.add([Draft(id="kept", text="kept anyway")])
+    assert "could not take up a committed change" in caplog.text
+    store._database.on_commit = told
+    assert store.search(Query(text="kept anyway"))[0].memory.id == "kept"
+    assert store.verify() == []
+
+
+def test_a_checkpoint_on_demand_folds_the_log(store: LocalStore) -> None:
+    store.add([Draft(text="a")])
+    assert store._database.checkpoint("TRUNCATE")
+    assert Path(f"{store._database.path}-wal").stat().st_size == 0
+    store.close()
+    store._database.close()
+
+
+def test_an_embedder_bound_meanwhile_is_not_mixed_with_another(store: LocalStore) -> None:
+    store._database.write(lambda tx: tx.bind("text", EmbedderIdentity("other", "", 3)))
+    with pytest.raises(EmbedderMismatch, match=r"other \(3-d\)"):
+        store._database.write(lambda tx: tx.bind("text", EmbedderIdentity("caller", "", 3)))
+
+
+def test_what_comes_between_the_last_batch_of_a_move_and_the_switch_moves_too(store: LocalStore) -> None:
+    store.add([Draft(id="a", text="first"), Draft(id="b", text="second")])
+    target = EmbedderIdentity("other", "", 2)
+    aside = Aside(store._database)
+    assert aside.aim(target) == 2
+    moved = aside.switch(target, lambda rows: [(rid, (Passage(),), [np.ones(2, np.float32)]) for rid, _ in rows])
+    assert moved == 2
+    assert store.health().embedder == {"text": "other (2-d)"}
+
+
+def test_a_repeated_update_of_a_memory_deleted_since_says_so(store: LocalStore) -> None:
+    store.add([Draft(id="m", text="old")])
+    patch = Patch(id="m", changes={"passages": (Passage(text="new words"),), "text": "new", "embedding": None})
+    (changed,) = store.update([patch], idempotency_key="k")
+    assert store.update([patch], idempotency_key="k") == [changed]
+    with pytest.raises(IdempotencyConflict):
+        store.update([Patch(id="m", changes={"embedding": np.ones(16, np.float32)})], idempotency_key="k")
+    store.delete(["m"])
+    with pytest.raises(MemoryNotFound, match="deleted since"):
+        store.update([patch], idempotency_key="k")
+
+
+def test_a_memory_has_at_most_65536_passages(store: LocalStore) -> None:
+    with pytest.raises(InvalidText, match="65537 passages"):
+        store.add([Draft(text="x", passages=(Passage(vector=[1.0] * 16),) * 65_537)])
+
+
+def test_a_text_of_many_bytes_and_few_tokens_stays_whole(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path, embedder="static")) as store:
+        (memory,) = store.add([Draft(text="The committee considered everybody's recommendations. " * 8)])
+        assert memory.passages == (Passage(),)
+
+
+def test_the_key_value_area_refuses_what_it_cannot_give_back(store: LocalStore) -> None:
+    for items in ({"": 1}, {"a": object()}, {"a": float("nan")}):
+        with pytest.raises(InvalidInput):
+            store.kv_put("c", items)
+    assert store.kv_scan("c") == []
+
+
+def test_row_sets_leave_the_cache_when_it_is_full_and_grow_while_they_stay(store: LocalStore) -> None:
+    store.add([Draft(text=f"t{n}", tags=(f"tag{n % 2}",), namespace=("a",)) for n in range(20)])
+    cache = AllowedRows(max_bytes=100)
+    with store._database.reader() as connection:
+        first = cache.get(connection, "m.level = ?", [0], 20)
+        assert len(first) == 20
+        assert cache.get(connection, "m.level = ?", [0], 20) is not first
+        kept = AllowedRows()
+        before = kept.get(connection, "m.level = ?", [0], 20)
+        assert kept.get(connection, "m.level = ?", [0], 20) is before
+        assert len(kept.get(connection, "m.level = ?", [False], 20)) == 20
+    store.add([Draft(text="new", namespace=("a",)), Draft(text="deep", level=1, namespace=("b",))])
+    with store._database.reader() as connection:
+        grown = kept.get(connection, "m.level = ?", [0], 22)
+        assert (len(before), len(grown)) == (20, 21)
+        assert kept.get(connection, "m.level = ?", [0], 23) is grown
+        kept.clear()
+        assert kept.get(connection, "m.level = ?", [0], 22) is not grown
+
+
+def test_a_search_that_writers_never_leave_alone_answers_with_what_it_has(tmp_path: Path) -> None:
+    class Restless:
+        """A clock that sees to it that something changes whenever somebody looks at it."""
+
+        def __init__(self) -> None:
+            self.store: LocalStore | None = None
+            self.busy = False
+
+        def __call__(self) -> datetime:
+            if self.store is not None and not self.busy:
+                self.busy = True
+                self.store.add([Draft(text="something else", namespace=("elsewhere",))])
+                self.busy = False
+            return NOW
+
+    clock = Restless()
+    with open_store(settings(tmp_path), clock=clock) as store:
+        store.add(
+            [
+                Draft(id="over", text="the same words", expires_at=NOW - timedelta(days=1), namespace=("here",)),
+                Draft(id="alive", text="the same words", expires_at=NOW + timedelta(days=1), namespace=("here",)),
+            ]
+        )
+        clock.store = store
+        hits = store.search(Query(text="the same words", namespace=("here",)))
+        assert [hit.memory.id for hit in hits] == ["alive"]
+        clock.store = None
+
+
+def test_what_has_expired_makes_room_for_what_has_not(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path), clock=lambda: NOW) as store:
+        past, future = NOW - timedelta(hours=1), NOW + timedelta(hours=1)
+        store.add([Draft(text="tea at five", expires_at=past) for _ in range(30)])
+        store.add([Draft(id="late", text="tea at five or six", expires_at=future), Draft(id="ever", text="green tea")])
+        for mode in ("hybrid", "vector", "keyword"):
+            found = store.search(Query(text="tea at five", k=2, mode=mode))
+            assert {hit.memory.id for hit in found} == {"late", "ever"}, mode
+        found = store.search(Query(text="tea at five", filter={"id": "late"}))
+        assert [hit.memory.id for hit in found] == ["late"]
