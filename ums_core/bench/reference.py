@@ -92,7 +92,7 @@ class Reference:
             index.hnsw.efSearch = DEFAULT_PARAMS.ef_search
         else:
             index = faiss.IndexFlatIP(self._dim)
-        faiss.omp_set_num_threads(len(os.sched_getaffinity(0)))
+        faiss.omp_set_num_threads(os.cpu_count() or 1)
         index.add(vectors)
         # The setting is the thread's, and the store searches in this thread too.
         faiss.omp_set_num_threads(1)

@@ -119,7 +119,7 @@ def machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, object]:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "cpu": models[0] if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": (os.cpu_count() or 1),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
         "date": datetime.now(UTC).date().isoformat(),

@@ -54,17 +54,23 @@ class Ours:
 
     Args:
         directory: exists; holds a database afterwards, or already.
+        dim: components of a vector.
+        settle: whether an ingestion ends when nothing is left to do, or with a first answer.
     """
 
-    def __init__(self, directory: Path, dim: int) -> None:
+    def __init__(self, directory: Path, dim: int, *, settle: bool = True) -> None:
         self.directory = directory
+        self._settle = settle
         self.store: LocalStore = open_store(settings_for(directory, dim))
 
     def ingest(self, batches: Sequence[Sequence[Draft]]) -> None:
-        """One ``add`` a batch, and ``settle``."""
+        """One ``add`` a batch, and ``settle`` or a search."""
         for batch in batches:
             self.store.add(batch)
-        self.store.settle()
+        if self._settle:
+            self.store.settle()
+        else:
+            assert self.store.search(Query(vector=batches[0][0].embedding, k=1)), "nothing was found"
 
     def add(self, draft: Draft) -> list[Memory]:
         """One ``add``."""

@@ -65,7 +65,7 @@ class FaissIndex:
         snapshot_path: Path | None = None,
     ) -> None:
         self._dim, self._params = dim, params
-        self._workers = workers or len(os.sched_getaffinity(0))
+        self._workers = workers or os.cpu_count() or 1
         self._expected = {"index": "faiss", "dim": dim, "binding": dict(binding or {}), "params": params.build}
         self._path = snapshot_path
         self._one_thread = OneThread()
