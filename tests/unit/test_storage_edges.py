@@ -234,3 +234,18 @@ def test_what_has_expired_makes_room_for_what_has_not(tmp_path: Path) -> None:
             assert {hit.memory.id for hit in found} == {"late", "ever"}, mode
         found = store.search(Query(text="tea at five", filter={"id": "late"}))
         assert [hit.memory.id for hit in found] == ["late"]
+
+
+def test_what_came_and_went_in_one_shared_commit_is_in_no_index(store: LocalStore) -> None:
+    store.add([Draft(id="seed", text="seed")])
+    database = store._database
+    prepared = store._ingest.prepare([Draft(id=name, text=f"the {name} one") for name in ("brief", "lasting")])
+    database._transact(
+        [lambda tx: tx.add(prepared.rows), lambda tx: tx.delete(["brief"], ()), lambda tx: tx.add(prepared.rows[1:])]
+    )
+    assert store.verify() == []
+    assert [hit.memory.id for hit in store.search(Query(text="the lasting one", k=1))] == ["lasting"]
+    assert store.get(["brief"]) == [None]
+    database._transact([lambda tx: tx.add(prepared.rows[:1]), lambda tx: tx.delete(["seed"], ())])
+    assert store.verify() == []
+    assert store.count() == 2

@@ -110,10 +110,10 @@ class Indexes:
                     # Bound by one of these works: no earlier vector of the modality exists.
                     self._held[modality] = identity, self._make(modality, identity)[0]
                 _, index = self._held[modality]
-                for work in works:
-                    change = work.change(modality, identity.dim)
-                    if change.seq > index.seq:
-                        index.apply(change)
+                changes = [work.change(modality, identity.dim) for work in works]
+                new = [change for change in changes if change.seq > index.seq]
+                if new:
+                    index.apply(new[0] if len(new) == 1 else _as_one(new))
             self._seq = max(self._seq, before.seq + len(works))
 
     def refuse_while_recovering(self) -> None:
@@ -188,3 +188,14 @@ class Indexes:
 
     def _stale(self, index: VectorIndex, seq: int) -> bool:
         return index.seq > seq or index.mark != self._journal.mark_of(index.seq)
+
+
+def _as_one(changes: Sequence[Change]) -> Change:
+    """Several changes as one; a row that came in one of them and went in a later one never was."""
+    removed = np.concatenate([change.removed for change in changes])
+    added = np.concatenate([change.added for change in changes])
+    vectors = np.concatenate([change.vectors for change in changes])
+    if len(removed):
+        stays = ~np.isin(added, removed)
+        added, vectors = added[stays], vectors[stays]
+    return Change(seq=changes[-1].seq, mark=changes[-1].mark, removed=removed, added=added, vectors=vectors)

@@ -224,18 +224,20 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
         InvalidVector: not a row of numbers, NaN, infinite, or zero.
     """
     if len(vectors) == 1:
-        row = _row(vectors[0], 0, identity, modality)
+        # What does not fit float32 becomes infinite, and is found below.
         with np.errstate(over="ignore"):
-            square = float(row @ row)
+            row = _row(vectors[0], 0, identity, modality)
+            square = float(row.dot(row))
         # Most writes and every search bring one vector of ordinary length: no need for float64.
         if _SHORT < square < _LONG:
             return (row / np.float32(square**0.5))[None]
     matrix: npt.NDArray[np.float32] = np.empty(0, np.float32)
-    # What does not fit float32 becomes infinite, and is found below.
     with np.errstate(over="ignore"), suppress(TypeError, ValueError, OverflowError):
         matrix = np.array(vectors, dtype=np.float32)
     if matrix.ndim != 2 or matrix.shape[1] != identity.dim:  # noqa: PLR2004  # rows and columns
-        matrix = np.array([_row(vector, place, identity, modality) for place, vector in enumerate(vectors)], np.float32)
+        with np.errstate(over="ignore"):
+            rows = [_row(vector, place, identity, modality) for place, vector in enumerate(vectors)]
+        matrix = np.array(rows, np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     bad = ~((norms > _MIN_NORM) & np.isfinite(norms))
     if bad.any():
@@ -249,8 +251,7 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
 
 def _row(vector: Vector, place: int, identity: EmbedderIdentity, modality: str) -> npt.NDArray[np.float32]:
     try:
-        with np.errstate(over="ignore"):
-            row = np.array(vector, dtype=np.float32)
+        row = np.array(vector, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidVector(f"{modality} vector {place} is not a row of numbers: {error}") from error
     if row.ndim != 1:

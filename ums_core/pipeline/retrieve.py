@@ -124,7 +124,8 @@ class Retrieve:
         if asked.index is None or asked.vector is None:
             return [], [], []
         rids, nearness = asked.index.search(asked.vector, k, asked.allowed)
-        cosines = np.clip(nearness, -1.0, 1.0).tolist()
+        # Rounding may leave the range by an ulp.
+        cosines = [min(1.0, max(-1.0, cosine)) for cosine in nearness.tolist()]
         return rids.tolist(), cosines, cosines
 
     def _fused(self, asked: "_Search") -> tuple[list[int], list[float], Sequence[float | None]]:

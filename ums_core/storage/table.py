@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from ums_core.ports.ledger import Row
@@ -175,7 +176,12 @@ def select_rows(connection: Connection, rids: Sequence[int], namespaces: Mapping
     """The memories of those rows that exist, by row id."""
     found: dict[int, Memory] = {}
     for part in chunked(rids):
-        places = ",".join("?" * len(part))
-        for values in connection.execute(f"SELECT {COLUMNS} FROM memories m WHERE m.rid IN ({places})", part):
+        for values in connection.execute(_selecting(len(part)), part):
             found[values[0]] = decode(values, namespaces[values[2]])
     return found
+
+
+@cache
+def _selecting(count: int) -> str:
+    """The statement that reads so many rows; one text each, since the driver finds what it has prepared by text."""
+    return f"SELECT {COLUMNS} FROM memories m WHERE m.rid IN ({','.join('?' * count)})"
