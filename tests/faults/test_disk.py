@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -166,11 +167,21 @@ def test_a_directory_in_the_place_of_the_database_is_refused(tmp_path: Path) -> 
         Place(str(tmp_path / "memory.db")).open()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
-def test_a_directory_without_permission_is_not_writable(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(DirectoryNotWritable):
-        Place(str(tmp_path / "closed" / "memory.db")).open()
+def test_a_directory_without_permission_is_not_writable() -> None:
+    """Permissions do not bind root, so as root it is somebody else who tries."""
+    with TemporaryDirectory() as above:
+        Path(above).chmod(0o755)
+        closed = Path(above) / "closed"
+        closed.mkdir(mode=0o500)
+        mine, nobody = os.geteuid(), 65_534
+        if not mine:
+            os.chown(closed, nobody, nobody)
+            os.seteuid(nobody)
+        try:
+            with pytest.raises(DirectoryNotWritable):
+                Place(str(closed / "memory.db")).open()
+        finally:
+            os.seteuid(mine)
 
 
 def test_a_read_only_file_system_is_not_writable(mount: Mount) -> None:

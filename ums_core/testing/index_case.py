@@ -79,19 +79,15 @@ def same(one: Answer, other: Answer) -> bool:
 
 
 class IndexCase:
-    """Fixtures of the index suite; a subclass gives ``make_index``.
+    """Fixtures of the index suite; a subclass gives the fixture ``make_index``, a :class:`MakeIndex`.
+
+    It is of class scope, a classmethod, as the largest index is made once.
 
     Attributes:
         size: number of vectors of the largest index; one in a hundred is the centre of a cluster.
     """
 
     size: ClassVar[int] = 50_000
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def make_index(cls) -> MakeIndex:
-        """What makes the indexes under test; of class scope, as the largest of them is made once."""
-        raise NotImplementedError("a subclass of VectorIndexSuite defines the fixture make_index")
 
     @pytest.fixture
     def make(self, make_index: MakeIndex) -> Iterator[MakeIndex]:

@@ -8,10 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
 
-from ums_core.testing import workload
 from ums_core.testing.workload import Churn, Place
 
 __all__ = ["Worker", "WorkerError"]
+
+_PROGRAM = """if True:
+    import sys
+    from ums_core.testing.workload import main
+    main(sys.argv[1:], sys.stdin, lambda line: print(line, flush=True))
+"""
 
 
 class WorkerError(Exception):
@@ -27,7 +32,7 @@ class Worker(AbstractContextManager["Worker"]):
 
     def __init__(self, *arguments: object) -> None:
         self.process = subprocess.Popen(  # noqa: S603  # this interpreter, and a module of ours
-            [sys.executable, "-m", workload.__name__, *map(str, arguments)],
+            [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -332,7 +332,3 @@ def main(arguments: Sequence[str], orders: Iterable[str] = (), say: Callable[[st
     ledger.note("open")
     with place.open() as store:
         churn(store, place, ledger, Churn(**json.loads(rest[1])))
-
-
-if __name__ == "__main__":  # pragma: no cover  # in a process of its own
-    main(sys.argv[1:], sys.stdin, lambda line: print(line, flush=True))  # noqa: T201  # its answers
