@@ -22,7 +22,7 @@ from ums_core.errors import (
     StorageError,
 )
 from ums_core.storage.allowed import AllowedRows
-from ums_core.storage.connect import load_driver
+from ums_core.storage.connect import Connector, load_driver
 from ums_core.storage.migrations import migrate
 from ums_core.storage.reembed import Aside
 
@@ -86,6 +86,26 @@ def test_a_database_that_lost_a_table_is_refused_and_let_go(tmp_path: Path, tabl
     connection.close()
     with pytest.raises(StorageError, match=f"no such table: {table}"):
         open_store(settings(tmp_path))
+
+
+def test_terms_that_cannot_be_made_readable_are_reported(tmp_path: Path) -> None:
+    open_store(settings(tmp_path)).close()
+    connection = load_driver().connect(str(tmp_path / "memory.db"))
+    connection.execute("UPDATE meta SET value = 'another kind' WHERE key = 'terms'")
+    connection.execute("DROP TABLE terms")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StorageError, match="no such table: terms_config"):
+        open_store(settings(tmp_path))
+
+
+def test_a_connection_that_cannot_be_set_up_is_closed(tmp_path: Path) -> None:
+    def fail(_: object) -> None:
+        raise InterruptedError
+
+    connector = Connector(tmp_path / "memory.db", load_driver(), fail)
+    with pytest.raises(InterruptedError):
+        connector.open(writable=True)
 
 
 def test_a_schema_that_does_not_fit_on_the_disk_leaves_an_empty_file(tmp_path: Path) -> None:
@@ -249,3 +269,6 @@ def test_what_came_and_went_in_one_shared_commit_is_in_no_index(store: LocalStor
     database._transact([lambda tx: tx.add(prepared.rows[:1]), lambda tx: tx.delete(["seed"], ())])
     assert store.verify() == []
     assert store.count() == 2
+    assert database.write(lambda tx: (tx.add(prepared.rows[1:]), tx.delete(["lasting"], ()))[1]) == 1
+    assert store.verify() == []
+    assert store.count() == 1

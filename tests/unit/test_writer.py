@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from ums_core.errors import StorageError
 from ums_core.storage.writer import GroupWriter
 
 Work = Callable[[list[str]], object]
@@ -69,6 +70,45 @@ def test_threads_that_wait_share_one_commit_and_one_that_fails_fails_alone() -> 
     assert set(outcomes) == {"first", "a", "b", "c"}
     # One for the first, then the group failed and each was tried alone.
     assert log.commits == 4
+
+
+def test_an_interrupt_amid_single_tries_spares_what_was_committed_and_is_told_to_the_rest() -> None:
+    log = Log()
+    writer = GroupWriter(log.transact)
+    outcomes: dict[str, object] = {}
+    tried = threading.Event()
+
+    def interrupted(_pending: list[str]) -> object:
+        if not tried.is_set():
+            tried.set()
+            raise LookupError("not together with others")
+        raise KeyboardInterrupt
+
+    def run(name: str, work: Work) -> None:
+        try:
+            outcomes[name] = writer.submit(work)
+        except (KeyboardInterrupt, StorageError) as error:
+            outcomes[name] = error
+
+    log.go.clear()
+    first = threading.Thread(target=run, args=("first", lambda pending: pending.append("first")))
+    first.start()
+    assert log.entered.wait(10)
+    others: list[threading.Thread] = []
+    named: list[tuple[str, Work]] = [("fine", lambda pending: pending.append("fine")), ("broken", interrupted)]
+    for name, work in named:
+        others.append(threading.Thread(target=run, args=(name, work)))
+        others[-1].start()
+        while len(writer._waiting) < len(others):
+            pass
+    log.go.set()
+    for thread in [first, *others]:
+        thread.join(10)
+    assert log.committed == ["first", "fine"]
+    assert isinstance(outcomes["fine"], KeyboardInterrupt)
+    assert isinstance(outcomes["broken"], StorageError)
+    assert "idempotency key" in str(outcomes["broken"])
+    assert writer.submit(lambda pending: pending.append("after")) is None
 
 
 def test_an_interrupt_of_the_leader_is_raised_there_and_leaves_the_writer_usable() -> None:

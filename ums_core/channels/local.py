@@ -15,7 +15,6 @@ from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Embedder
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 from ums_core.records.check import check_label, check_namespace
-from ums_core.records.memory import TEXT
 from ums_core.storage import kv
 from ums_core.storage.database import Database
 from ums_core.storage.idempotency import digest_of, once
@@ -191,12 +190,8 @@ class LocalStore:
         target = self._embedders(embedder) if isinstance(embedder, str) else embedder or self._ingest.embedder
         if target is None:
             raise SettingsError("there is no embedder to move to: name one, such as reembed('static')")
-        try:
-            moved = reembed(Aside(self._database), self._ingest.towards(target), target.identity, progress)
-        finally:
-            bound = self._database.binding(TEXT)
-            if bound == target.identity:
-                self._ingest.embedder = target
+        moved = reembed(Aside(self._database), self._ingest.towards(target), target.identity, progress)
+        self._ingest.embedder = target
         return moved
 
     def close_models(self) -> None:

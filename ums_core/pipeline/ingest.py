@@ -236,8 +236,7 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
         matrix = np.array(vectors, dtype=np.float32)
     if matrix.ndim != 2 or matrix.shape[1] != identity.dim:  # noqa: PLR2004  # rows and columns
         with np.errstate(over="ignore"):
-            rows = [_row(vector, place, identity, modality) for place, vector in enumerate(vectors)]
-        matrix = np.array(rows, np.float32)
+            matrix = np.array([_row(each, place, identity, modality) for place, each in enumerate(vectors)], np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     bad = ~((norms > _MIN_NORM) & np.isfinite(norms))
     if bad.any():

@@ -160,6 +160,11 @@ class SqlTransaction:
     def change(self, modality: str, dim: int) -> Change:
         """What this work means for the index of a modality."""
         rids, vectors = self._vectors.get(modality, ([], []))
+        if self._removed:
+            # What came and went within this work never was.
+            gone = set(self._removed)
+            kept = [place for place, rid in enumerate(rids) if rid not in gone]
+            rids, vectors = [rids[place] for place in kept], [vectors[place] for place in kept]
         matrix = np.array(vectors, np.float32) if vectors else np.empty((0, dim), np.float32)
         removed = np.array(self._removed, np.int64) if self._removed else _NONE
         return Change(seq=self._seq, mark=self._mark, removed=removed, added=np.array(rids, np.int64), vectors=matrix)

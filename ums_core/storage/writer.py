@@ -75,11 +75,12 @@ class GroupWriter(Generic[Tx]):
             batch, self._waiting = self._waiting, []
         try:
             self._run(batch)
-        except BaseException as error:  # noqa: BLE001  # an interrupt of this thread, raised by submit
+        except BaseException:
+            # An interrupt of this thread, which is raised here; the others are told what it means for them.
             for ticket in batch:
                 if not ticket.done:
-                    ticket.error = error if ticket is own else _interrupted()
-                    ticket.done = True
+                    ticket.error, ticket.done = _interrupted(), True
+            raise
         finally:
             with self._mutex:
                 heir = self._waiting[0] if self._waiting else None
