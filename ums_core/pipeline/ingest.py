@@ -257,8 +257,8 @@ def _row(vector: Vector, place: int, identity: EmbedderIdentity, modality: str) 
         raise InvalidVector(f"{modality} vector {place} must be one row of numbers, got an array of shape {row.shape}")
     if len(row) != identity.dim:
         raise DimensionMismatch(
-            f"{modality} vector {place} has {len(row)} components, this database holds {identity}: use the embedder "
-            "that made the others, or set AI_MODEL__VECTOR_DIM before the first write"
+            f"{modality} vector {place} has {len(row)} components, this database takes those of {identity}: "
+            "use the embedder that made the others, or set AI_MODEL__VECTOR_DIM before the first write"
         )
     return row
 
