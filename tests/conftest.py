@@ -1,8 +1,15 @@
 """A test that needs an optional package says so by a marker, and is skipped with that reason where it is missing."""
 
+import os
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail; where nobody watches, every run tries the same examples.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("tests"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "tests")
 
 PACKAGES = {
     "needs_numpy": "numpy",
