@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
+from filelock import FileLock
+
 from ums_core.errors import (
     DatabaseBusy,
     DirectoryNotWritable,
@@ -19,7 +21,7 @@ from ums_core.errors import (
     StoreClosed,
 )
 
-__all__ = ["Connection", "Connector", "Reader", "load_driver", "prepare_directory", "translated"]
+__all__ = ["Connection", "Connector", "Reader", "alone", "load_driver", "prepare_directory", "translated"]
 
 # The two drivers share the DB-API but no class that a type checker could see.
 Connection: TypeAlias = Any
@@ -208,6 +210,21 @@ class Reader:
         self._connector.take_back(self._connection)
         if isinstance(error, self._connector.driver.Error):
             raise explain(error, self._connector.path) from error
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold the lock file beside a database for a ``with`` block, if it can be had in time.
+
+    Two that turn one file into a database at the same moment would otherwise lock each other out.
+    """
+    lock = FileLock(f"{path}.lock", timeout=BUSY_TIMEOUT_S, poll_interval=0.005)
+    with suppress(OSError):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ums_core.ports.ledger import TurnRow
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, listing
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
-from ums_core.storage.connect import Connection, Connector, Reader, load_driver, prepare_directory, translated
+from ums_core.storage.connect import Connection, Connector, Reader, alone, load_driver, prepare_directory, translated
 from ums_core.storage.migrations import check, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.table import (
@@ -88,21 +88,21 @@ class Database:
         self._paths: dict[int, Namespace] = _Namespaces(self)
         self._bindings: dict[str, EmbedderIdentity] = {}
         self._seen = -1
-        self._unfolded_writes = 0
-        self._unfolded_pages = 0.0
+        self._unfolded_writes, self._unfolded_pages = 0, 0.0
         self._folded_at = time.monotonic()
         self._stopped = self._closed = False
         # Whatever is not ours, or is too new for us, is left as it is.
         self._connector.peek(lambda connection: check(connection, path))
-        self._writer_connection = self._connector.open(writable=True)
-        try:
-            with translated(path):
-                self._secure_terms = self._connector.deletes_terms
-                self.database_id = migrate(self._writer_connection, path, secure_terms=self._secure_terms)
-                self._agree_on_terms(secure=self._secure_terms)
-        except BaseException:
-            self._writer_connection.close()
-            raise
+        with alone(path):
+            self._writer_connection = self._connector.open(writable=True)
+            try:
+                with translated(path):
+                    self._secure_terms = self._connector.deletes_terms
+                    self.database_id = migrate(self._writer_connection, path, secure_terms=self._secure_terms)
+                    self._agree_on_terms(secure=self._secure_terms)
+            except BaseException:
+                self._writer_connection.close()
+                raise
         self._writer: GroupWriter[SqlTransaction] = GroupWriter(self._transact)
 
     @property
