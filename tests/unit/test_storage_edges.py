@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -272,3 +272,34 @@ def test_what_came_and_went_in_one_shared_commit_is_in_no_index(store: LocalStor
     assert database.write(lambda tx: (tx.add(prepared.rows[1:]), tx.delete(["lasting"], ()))[1]) == 1
     assert store.verify() == []
     assert store.count() == 1
+
+
+GARBAGE = {
+    "one draft": lambda store: store.add(Draft(text="alone")),
+    "a text": lambda store: store.add("text"),
+    "texts": lambda store: store.add(["text"]),
+    "nothing": lambda store: store.add(None),
+    "no patch": lambda store: store.update(["id"]),
+    "no patches": lambda store: store.update(None),
+    "no query": lambda store: store.search("text"),
+    "no ids": lambda store: store.get(None),
+    "one id": lambda store: store.delete("id"),
+    "a far cursor": lambda store: store.scan(cursor=2**70),
+    "no embedder": lambda store: store.reembed(5),
+    "no collection": lambda store: store.kv_get(1, ["a"]),
+    "one key": lambda store: store.kv_get("c", "ab"),
+    "no keys": lambda store: store.kv_delete("c", None),
+    "no items": lambda store: store.kv_put("c", None),
+    "no start": lambda store: store.kv_scan("c", after=3),
+    "a surrogate": lambda store: store.kv_scan("c", after="\ud800"),
+    "no limit": lambda store: store.kv_scan("c", limit="x"),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+def test_an_argument_of_another_type_is_named_and_writes_nothing(
+    store: LocalStore, garbage: Callable[[LocalStore], object]
+) -> None:
+    with pytest.raises(InvalidInput):
+        garbage(store)
+    assert store.count() == 0

@@ -1,11 +1,11 @@
 """The channel on this device: one database file and its indexes, without a network."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Self, TypeVar
 
-from ums_core.errors import InvalidQuery, SettingsError, StoreClosed
+from ums_core.errors import InvalidField, InvalidQuery, SettingsError, StoreClosed
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest, Prepared
 from ums_core.pipeline.patch import patched
@@ -58,7 +58,7 @@ class LocalStore:
     def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
         """Store the drafts durably and return them as memories, in the same order; see the protocol."""
         self._writable()
-        drafts = list(drafts)
+        drafts = _batch(drafts, Draft)
         if not drafts:
             return []
         if idempotency_key is None:
@@ -90,7 +90,7 @@ class LocalStore:
     def update(self, patches: Sequence[Patch], *, idempotency_key: str | None = None) -> list[Memory]:
         """Change some fields of existing memories and return them as they are now; see the protocol."""
         self._writable()
-        patches = list(patches)
+        patches = _batch(patches, Patch)
         if not patches:
             return []
 
@@ -122,6 +122,8 @@ class LocalStore:
 
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``; what has expired is never among them."""
+        if not isinstance(query, Query):
+            raise InvalidQuery(f"search takes a Query, got {type(query).__name__}; write Query(text={query!r})")
         return self._retrieve.search(query)
 
     def scan(
@@ -135,7 +137,7 @@ class LocalStore:
         """One page of all memories under a namespace prefix, in the order in which they were first stored."""
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise InvalidQuery(f"limit must be an integer of at least 1, got {limit!r}")
-        if cursor is not None and (isinstance(cursor, bool) or not isinstance(cursor, int)):
+        if cursor is not None and (isinstance(cursor, bool) or not isinstance(cursor, int) or cursor >= 2**63):
             raise InvalidQuery(f"cursor must be what the page before said, or None for the first, got {cursor!r}")
         return self._database.scan(check_namespace(namespace), _filter(filter), limit, cursor or 0)
 
@@ -188,8 +190,10 @@ class LocalStore:
         """
         self._writable()
         target = self._embedders(embedder) if isinstance(embedder, str) else embedder or self._ingest.embedder
-        if target is None:
-            raise SettingsError("there is no embedder to move to: name one, such as reembed('static')")
+        if not isinstance(target, Embedder):
+            raise SettingsError(
+                f"there is no embedder to move to, but {type(target).__name__}: name one, such as reembed('static')"
+            )
         moved = reembed(Aside(self._database), self._ingest.towards(target), target.identity, progress)
         self._ingest.embedder = target
         return moved
@@ -258,9 +262,21 @@ def _add(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:
     return tx.add(prepared.rows)
 
 
+def _batch(values: Sequence[T], kind: type[T]) -> list[T]:
+    if isinstance(values, kind | str) or not isinstance(values, Iterable):
+        raise InvalidField(
+            f"a list of {kind.__name__} was due, got {type(values).__name__}; write [{kind.__name__}(…)]"
+        )
+    batch = list(values)
+    for place, value in enumerate(batch):
+        if not isinstance(value, kind):
+            raise InvalidField(f"item {place} must be a {kind.__name__}, got {type(value).__name__}; make one of it")
+    return batch
+
+
 def _ids(ids: Sequence[str]) -> list[str]:
-    if isinstance(ids, str):
-        raise InvalidQuery(f"ids must be a list of strings, got the string {ids!r}; write [{ids!r}]")
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise InvalidQuery(f"ids must be a list of strings, got {type(ids).__name__} {ids!r}; write [{ids!r}]")
     return [check_label(id_, "each id") for id_ in ids]
 
 

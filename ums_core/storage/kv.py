@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ums_core.errors import InvalidInput
-from ums_core.records.check import check_json, check_label
+from ums_core.records.check import check_json, check_label, check_text, check_whole
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import chunked
 
@@ -18,6 +18,8 @@ def put(connection: Connection, collection: str, items: Mapping[str, object]) ->
         InvalidInput: a key that is not a plain string, or a value that is neither bytes nor JSON.
     """
     check_label(collection, "collection", InvalidInput)
+    if not isinstance(items, Mapping):
+        raise InvalidInput(f"items must be a mapping of key to value, got {type(items).__name__}")
     rows = []
     for key, value in items.items():
         check_label(key, "key", InvalidInput)
@@ -30,6 +32,7 @@ def put(connection: Connection, collection: str, items: Mapping[str, object]) ->
 
 def get(connection: Connection, collection: str, keys: Sequence[str]) -> list[object]:
     """The values in the order of the keys, None where there is none."""
+    keys = _checked(collection, keys)
     found: dict[str, object] = {}
     for part in chunked(keys):
         places = ",".join("?" * len(part))
@@ -42,6 +45,7 @@ def get(connection: Connection, collection: str, keys: Sequence[str]) -> list[ob
 
 def delete(connection: Connection, collection: str, keys: Sequence[str]) -> int:
     """Delete keys and return how many there were."""
+    keys = _checked(collection, keys)
     count = 0
     for part in chunked(keys):
         places = ",".join("?" * len(part))
@@ -53,8 +57,18 @@ def delete(connection: Connection, collection: str, keys: Sequence[str]) -> int:
 
 def scan(connection: Connection, collection: str, *, after: str, limit: int) -> list[tuple[str, object]]:
     """Keys greater than ``after`` with their values, ascending by code point."""
+    check_label(collection, "collection", InvalidInput)
+    check_text(after, "after")
+    check_whole(limit, "limit", 1)
     found = connection.execute(
         "SELECT key, value, json FROM kv WHERE collection = ? AND key > ? ORDER BY key LIMIT ?",
         (collection, after, limit),
     )
     return [(key, json.loads(value) if is_json else value) for key, value, is_json in found]
+
+
+def _checked(collection: str, keys: Sequence[str]) -> list[str]:
+    check_label(collection, "collection", InvalidInput)
+    if isinstance(keys, str) or not isinstance(keys, Sequence):
+        raise InvalidInput(f"keys must be a list of strings, got {type(keys).__name__}")
+    return [check_label(key, "key", InvalidInput) for key in keys]
