@@ -183,9 +183,16 @@ class EnhancedMemoryStore:
         """Delete keys of a collection and return how many there were."""
         return await self._hop(lambda: self.sync.kv_delete(collection, keys))
 
-    async def kv_scan(self, collection: str, *, after: str = "", limit: int = 1000) -> list[tuple[str, object]]:
-        """Keys greater than ``after`` with their values, in ascending order, at most ``limit``."""
-        return await self._hop(lambda: self.sync.kv_scan(collection, after=after, limit=limit))
+    async def kv_scan(
+        self, collection: str, *, prefix: str = "", after: str = "", limit: int = 1000, descending: bool = False
+    ) -> list[tuple[str, object]]:
+        """Keys that begin with ``prefix`` and follow ``after``, with their values, at most ``limit``.
+
+        The order is that of code points, ascending or descending; an empty ``after`` is the start of it.
+        """
+        return await self._hop(
+            lambda: self.sync.kv_scan(collection, prefix=prefix, after=after, limit=limit, descending=descending)
+        )
 
     async def close(self) -> None:
         """Close the store if this object opened it, and let the threads go; a second call does nothing."""

@@ -195,6 +195,56 @@ def test_the_key_value_area_refuses_what_it_cannot_give_back(store: LocalStore) 
     assert store.kv_scan("c") == []
 
 
+@pytest.mark.parametrize("prefix", ["", "a", "a/", "b", "\ud7ff", "\U0010ffff", "a\U0010ffff", "no"])
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_key_value_area_is_walked_by_prefix_in_both_directions(
+    store: LocalStore, prefix: str, *, descending: bool
+) -> None:
+    keys = [
+        "a",
+        "a/",
+        "a/1",
+        "a/2",
+        "a0",
+        "a\U0010ffff",
+        "a\U0010ffffb",
+        "b",
+        "\ud7ff",
+        "\ud7ffx",
+        "\ue000",
+        "\U0010ffff",
+    ]
+    store.kv_put("c", dict.fromkeys(keys, 1))
+    store.kv_put("d", dict.fromkeys(keys, 2))
+    expected = sorted((key for key in keys if key.startswith(prefix)), reverse=descending)
+    found, after = [], ""
+    while page := store.kv_scan("c", prefix=prefix, after=after, limit=2, descending=descending):
+        found += page
+        after = page[-1][0]
+    assert found == [(key, 1) for key in expected]
+
+
+def test_what_has_metadata_alone_is_found_by_ids_and_filters_only(store: LocalStore) -> None:
+    store.add([Draft(id="bare", metadata={"n": 1}), Draft(id="said", text="hello there", metadata={"n": 2})])
+    assert [memory.id for memory in store.scan(filter={"n": 1}).memories] == ["bare"]
+    assert [hit.memory.id for hit in store.search(Query(text="hello", k=9))] == ["said"]
+    assert store.get(["bare"])[0].passages == ()
+    assert store.update([Patch(id="bare", changes={"text": "hello"})])[0].passages != ()
+    assert len(store.search(Query(text="hello", k=9))) == 2
+    assert store.update([Patch(id="bare", changes={"text": ""})])[0].text == ""
+    assert [hit.memory.id for hit in store.search(Query(text="hello", k=9))] == ["said"]
+    assert store.verify() == []
+
+
+def test_health_tells_the_dimension_before_the_first_vector_and_after(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path / "a", embedder="hashing:24")) as store:
+        assert store.health().dim == {"text": 24}
+    with open_store(settings(tmp_path / "b", embedder="none", vector_dim=5, modalities=["text", "image"])) as store:
+        assert store.health().dim == {"text": 5}
+        store.add([Draft(embedding=[1.0] * 5), Draft(modality="image", embedding=[1.0] * 5)])
+        assert store.health().dim == {"text": 5, "image": 5}
+
+
 def test_row_sets_leave_the_cache_when_it_is_full_and_grow_while_they_stay(store: LocalStore) -> None:
     store.add([Draft(text=f"t{n}", tags=(f"tag{n % 2}",), namespace=("a",)) for n in range(20)])
     cache = AllowedRows(max_bytes=100)

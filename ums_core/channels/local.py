@@ -15,6 +15,7 @@ from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Embedder
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 from ums_core.records.check import check_label, check_namespace
+from ums_core.records.memory import TEXT
 from ums_core.storage import kv
 from ums_core.storage.database import Database
 from ums_core.storage.idempotency import digest_of, once
@@ -157,14 +158,16 @@ class LocalStore:
     def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""
         held = self._indexes.held()
+        bindings = self._database.bindings()
         return Health(
             status="recovering" if any(index.recovering for index in held.values()) else "ok",
             memories=self.count(),
             seq=self._database.head().seq,
             index_seq={modality: index.seq for modality, index in held.items()},
             index={modality: index.kind for modality, index in held.items()},
-            embedder={modality: str(identity) for modality, identity in self._database.bindings().items()},
+            embedder={modality: str(identity) for modality, identity in bindings.items()},
             driver=self._database.driver,
+            dim={modality: self._ingest.dim(modality) for modality in {TEXT, *bindings}},
         )
 
     def verify(self) -> list[str]:
@@ -222,10 +225,15 @@ class LocalStore:
         self._writable()
         return self._database.write(lambda tx: kv.delete(tx.connection, collection, keys))
 
-    def kv_scan(self, collection: str, *, after: str = "", limit: int = 1000) -> list[tuple[str, object]]:
-        """Keys greater than ``after`` with their values, in ascending order, at most ``limit``."""
+    def kv_scan(
+        self, collection: str, *, prefix: str = "", after: str = "", limit: int = 1000, descending: bool = False
+    ) -> list[tuple[str, object]]:
+        """Keys that begin with ``prefix`` and follow ``after``, with their values, at most ``limit``.
+
+        The order is that of code points, ascending or descending; an empty ``after`` is the start of it.
+        """
         with self._database.reader() as connection:
-            return kv.scan(connection, collection, after=after, limit=limit)
+            return kv.scan(connection, collection, after=after, limit=limit, prefix=prefix, descending=descending)
 
     def close(self) -> None:
         """Save the indexes and let go of the files; a second call does nothing."""

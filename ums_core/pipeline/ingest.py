@@ -110,6 +110,13 @@ class Ingest:
         """The passages that a draft is stored in, without their vectors."""
         return _bare(self._passages(draft))
 
+    def dim(self, modality: str) -> int:
+        """How many components a vector of the modality has here, also before the first one."""
+        bound = self._binding(modality)
+        if bound is None and modality == TEXT and self.embedder is not None:
+            bound = self.embedder.identity
+        return self._dim_of(modality) if bound is None else bound.dim
+
     def query_vector(self, query: Query, text: str) -> tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None:
         """A unit vector for a question and what it may be compared with; None where there is nothing or no embedder.
 
@@ -162,6 +169,8 @@ class Ingest:
         whole = draft.passages or (_WHOLE,)
         if self.embedder is None:
             return [passage for passage in draft.passages if passage.vector is not None]
+        if not draft.passages and not draft.text.strip():
+            return []
         out: list[Passage] = []
         for passage in whole:
             words = passage.of(draft.text)

@@ -65,7 +65,8 @@ class Draft:
     """A memory that is not stored yet.
 
     Give a ``text``, an ``embedding``, or both; a text without an embedding is embedded by the store, in several
-    passages when it is long. Everything else is optional.
+    passages when it is long. What has metadata alone is found by ids and filters, never by a question. Everything
+    else is optional.
 
     Attributes:
         id: identity within the namespace; an existing one is replaced and keeps its ``created_at``. None: made up.
@@ -153,8 +154,8 @@ class Draft:
                 raise InvalidField(f"passages must be Passage objects, got {type(passage).__name__}")
         if self.passages and self.embedding is not None:
             raise InvalidField("give either embedding or passages, not both; put the vector into a Passage")
-        if not self.text.strip() and self.embedding is None and not self.passages:
-            raise InvalidText("a memory needs a text or a vector; this one has an empty text and no embedding")
+        if not self.text.strip() and self.embedding is None and not self.passages and not self.metadata:
+            raise InvalidText("a memory needs a text, a vector or metadata; this one has nothing to be found by")
 
 
 @dataclass(frozen=True, kw_only=True)

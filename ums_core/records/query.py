@@ -124,6 +124,7 @@ class Health:
         index_seq: number of the last change that the index has taken up, by modality.
         index: kind of index that answers, by modality, such as ``exact`` or ``hnsw``.
         embedder: what the database is bound to, by modality.
+        dim: how many components a vector has, by modality; of text also before the first one.
         driver: name and SQLite version of the driver.
         detail: anything else worth a look, in words.
     """
@@ -135,4 +136,5 @@ class Health:
     index: dict[str, str]
     embedder: dict[str, str]
     driver: str
+    dim: dict[str, int] = field(default_factory=dict)
     detail: tuple[str, ...] = ()

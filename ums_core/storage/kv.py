@@ -55,16 +55,37 @@ def delete(connection: Connection, collection: str, keys: Sequence[str]) -> int:
     return count
 
 
-def scan(connection: Connection, collection: str, *, after: str, limit: int) -> list[tuple[str, object]]:
-    """Keys greater than ``after`` with their values, ascending by code point."""
+def scan(
+    connection: Connection, collection: str, *, after: str, limit: int, prefix: str = "", descending: bool = False
+) -> list[tuple[str, object]]:
+    """Keys that begin with ``prefix`` and follow ``after``, with their values, by code point in either direction."""
     check_label(collection, "collection", InvalidInput)
     check_text(after, "after")
+    check_text(prefix, "prefix")
     check_whole(limit, "limit", 1)
+    where, values = "collection = ?", [collection]
+    if after:
+        where, values = f"{where} AND key {'<' if descending else '>'} ?", [*values, after]
+    if prefix:
+        where, values = f"{where} AND key >= ?", [*values, prefix]
+        end = _end_of(prefix)
+        if end:
+            where, values = f"{where} AND key < ?", [*values, end]
     found = connection.execute(
-        "SELECT key, value, json FROM kv WHERE collection = ? AND key > ? ORDER BY key LIMIT ?",
-        (collection, after, limit),
+        f"SELECT key, value, json FROM kv WHERE {where} ORDER BY key {'DESC' if descending else 'ASC'} LIMIT ?",
+        (*values, limit),
     )
     return [(key, json.loads(value) if is_json else value) for key, value, is_json in found]
+
+
+def _end_of(prefix: str) -> str:
+    """The least string greater than all that begin with the prefix, by code point; empty where there is none."""
+    trimmed = prefix.rstrip("\U0010ffff")
+    if not trimmed:
+        return ""
+    following = ord(trimmed[-1]) + 1
+    # UTF-8 holds no surrogate.
+    return trimmed[:-1] + chr(0xE000 if following == 0xD800 else following)  # noqa: PLR2004  # the range of surrogates
 
 
 def _checked(collection: str, keys: Sequence[str]) -> list[str]:
