@@ -239,10 +239,14 @@ def test_what_has_metadata_alone_is_found_by_ids_and_filters_only(store: LocalSt
 def test_health_tells_the_dimension_before_the_first_vector_and_after(tmp_path: Path) -> None:
     with open_store(settings(tmp_path / "a", embedder="hashing:24")) as store:
         assert store.health().dim == {"text": 24}
-    with open_store(settings(tmp_path / "b", embedder="none", vector_dim=5, modalities=["text", "image"])) as store:
+    caller = UnifiedSettings(
+        database={"url": f"sqlite:///{tmp_path}/b.db"},
+        model={"embedder": "none", "vector_dim": 5, "modalities": ["text", "image"], "vector_dims": {"image": 3}},
+    )
+    with open_store(caller) as store:
         assert store.health().dim == {"text": 5}
-        store.add([Draft(embedding=[1.0] * 5), Draft(modality="image", embedding=[1.0] * 5)])
-        assert store.health().dim == {"text": 5, "image": 5}
+        store.add([Draft(embedding=[1.0] * 5), Draft(modality="image", embedding=[1.0] * 3)])
+        assert store.health().dim == {"text": 5, "image": 3}
 
 
 def test_row_sets_leave_the_cache_when_it_is_full_and_grow_while_they_stay(store: LocalStore) -> None:

@@ -233,7 +233,7 @@ class LocalStore:
         The order is that of code points, ascending or descending; an empty ``after`` is the start of it.
         """
         with self._database.reader() as connection:
-            return kv.scan(connection, collection, after=after, limit=limit, prefix=prefix, descending=descending)
+            return kv.scan(connection, collection, kv.Walk(prefix, after, descending), limit)
 
     def close(self) -> None:
         """Save the indexes and let go of the files; a second call does nothing."""

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ums_core.errors import InvalidInput
 from ums_core.records.check import check_json, check_label, check_text, check_whole
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import chunked
 
-__all__ = ["delete", "get", "put", "scan"]
+__all__ = ["Walk", "delete", "get", "put", "scan"]
 
 
 def put(connection: Connection, collection: str, items: Mapping[str, object]) -> None:
@@ -55,24 +56,34 @@ def delete(connection: Connection, collection: str, keys: Sequence[str]) -> int:
     return count
 
 
-def scan(
-    connection: Connection, collection: str, *, after: str, limit: int, prefix: str = "", descending: bool = False
-) -> list[tuple[str, object]]:
-    """Keys that begin with ``prefix`` and follow ``after``, with their values, by code point in either direction."""
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Over the keys that begin with ``prefix`` and follow ``after``, by code point; an empty ``after`` is the start."""
+
+    prefix: str
+    after: str
+    descending: bool
+
+    def __post_init__(self) -> None:
+        """Check both strings."""
+        check_text(self.prefix, "prefix")
+        check_text(self.after, "after")
+
+
+def scan(connection: Connection, collection: str, walk: Walk, limit: int) -> list[tuple[str, object]]:
+    """Keys with their values, at most ``limit``."""
     check_label(collection, "collection", InvalidInput)
-    check_text(after, "after")
-    check_text(prefix, "prefix")
     check_whole(limit, "limit", 1)
     where, values = "collection = ?", [collection]
-    if after:
-        where, values = f"{where} AND key {'<' if descending else '>'} ?", [*values, after]
-    if prefix:
-        where, values = f"{where} AND key >= ?", [*values, prefix]
-        end = _end_of(prefix)
+    if walk.after:
+        where, values = f"{where} AND key {'<' if walk.descending else '>'} ?", [*values, walk.after]
+    if walk.prefix:
+        where, values = f"{where} AND key >= ?", [*values, walk.prefix]
+        end = _end_of(walk.prefix)
         if end:
             where, values = f"{where} AND key < ?", [*values, end]
     found = connection.execute(
-        f"SELECT key, value, json FROM kv WHERE {where} ORDER BY key {'DESC' if descending else 'ASC'} LIMIT ?",
+        f"SELECT key, value, json FROM kv WHERE {where} ORDER BY key {'DESC' if walk.descending else 'ASC'} LIMIT ?",
         (*values, limit),
     )
     return [(key, json.loads(value) if is_json else value) for key, value, is_json in found]
