@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ums_core.errors import UMSError
-from ums_core.records import Draft, Filter, Health, Hit, Memory, Page, Passage, Patch, Query
+from ums_core.records import Draft, Filter, Health, Hit, Memory, Page, Passage, Patch, Query, Receipt
 
 if TYPE_CHECKING:
     from ums_core.aio import EnhancedMemoryStore
@@ -33,6 +33,7 @@ __all__ = [
     "Passage",
     "Patch",
     "Query",
+    "Receipt",
     "UMSError",
     "UnifiedSettings",
     "open_store",

@@ -11,7 +11,7 @@ from ums_core.channels.local import LocalStore
 from ums_core.errors import StoreClosed
 from ums_core.pipeline.reembed import Progress
 from ums_core.ports import Embedder
-from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
+from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.settings import PerfSettings, UnifiedSettings
 
 if TYPE_CHECKING:
@@ -122,6 +122,16 @@ class EnhancedMemoryStore:
     async def delete(self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None) -> int:
         """Delete from one exact namespace, and return how many there were; unknown ids are ignored."""
         return await self._hop(lambda: self.sync.delete(ids, namespace=namespace, idempotency_key=idempotency_key))
+
+    async def erase(
+        self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None
+    ) -> Receipt:
+        """Delete for good, with all that was derived, and say so in a receipt; see ``LocalStore.erase``."""
+        return await self._hop(lambda: self.sync.erase(ids, namespace=namespace, idempotency_key=idempotency_key))
+
+    async def verify_erased(self, receipt: Receipt) -> list[str]:
+        """What is left of an erasure, in words; empty when there is nothing."""
+        return await self._hop(lambda: self.sync.verify_erased(receipt))
 
     async def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``; what has expired is never among them."""

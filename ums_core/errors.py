@@ -23,12 +23,17 @@
         ├── DirectoryNotWritable          the directory of the database cannot be written
         ├── DiskFull                      the file system has no room; acknowledged writes are safe
         ├── NotADatabase                  the file is not a UMS database, or is damaged
+        │   ├── DatabaseEncrypted         it is encrypted, and no key was given
+        │   ├── DatabaseNotEncrypted      it is plain, and an encrypted one was asked for
+        │   └── WrongKey                  the key does not open it
         ├── DatabaseTooNew                written by a newer version of UMS
         └── DatabaseBusy                  another process kept the write lock for too long
 """
 
 __all__ = [
     "DatabaseBusy",
+    "DatabaseEncrypted",
+    "DatabaseNotEncrypted",
     "DatabaseTooNew",
     "DimensionMismatch",
     "DirectoryNotWritable",
@@ -51,6 +56,7 @@ __all__ = [
     "StorageError",
     "StoreClosed",
     "UMSError",
+    "WrongKey",
 ]
 
 
@@ -190,6 +196,24 @@ class NotADatabase(StorageError):
     """The file is not a UMS database, or its pages are damaged."""
 
     code = "not_a_database"
+
+
+class DatabaseEncrypted(NotADatabase):
+    """The file is encrypted, or nothing that could be told apart from it, and no key was given; it was not touched."""
+
+    code = "database_encrypted"
+
+
+class DatabaseNotEncrypted(NotADatabase):
+    """The file is a plain database where an encrypted one was asked for; it was not touched."""
+
+    code = "database_not_encrypted"
+
+
+class WrongKey(NotADatabase):
+    """The key given does not open the database; it was not touched."""
+
+    code = "wrong_key"
 
 
 class DatabaseTooNew(StorageError):

@@ -34,6 +34,10 @@ async def test_every_verb_works_through_the_door() -> None:
         await store.close_models()
         assert await store.reembed("hashing:16") == 1
         assert await store.delete([made.id], namespace=("a",)) == 1
+        await store.add_memory("gone for good", id="b")
+        receipt = await store.erase(["b"])
+        assert receipt.ids == ("b",)
+        assert await store.verify_erased(receipt) == []
 
 
 async def test_a_vector_of_ones_own_comes_back_at_distance_zero() -> None:

@@ -69,10 +69,14 @@ class CachedEmbedder:
             self._queries.put({text: vector})
         return vector.copy()
 
-    def close(self) -> None:
-        """Forget every vector and close the inner embedder."""
+    def forget(self) -> None:
+        """Forget every text and vector, but keep the weights."""
         self._queries.clear()
         self._documents.clear()
+
+    def close(self) -> None:
+        """Forget every vector and close the inner embedder."""
+        self.forget()
         self._inner.close()
 
 

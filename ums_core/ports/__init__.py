@@ -1,7 +1,7 @@
 """What the parts ask of each other: the protocols that any implementation satisfies. No concrete class."""
 
-from ums_core.ports.embedder import Embedder, EmbedderIdentity
+from ums_core.ports.embedder import Embedder, EmbedderIdentity, Forgetful
 from ums_core.ports.index import Change, RowSet, VectorIndex
 from ums_core.ports.store import MemoryStore
 
-__all__ = ["Change", "Embedder", "EmbedderIdentity", "MemoryStore", "RowSet", "VectorIndex"]
+__all__ = ["Change", "Embedder", "EmbedderIdentity", "Forgetful", "MemoryStore", "RowSet", "VectorIndex"]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Embedder", "EmbedderIdentity"]
+__all__ = ["Embedder", "EmbedderIdentity", "Forgetful"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +59,13 @@ class Embedder(Protocol):
 
     def close(self) -> None:
         """Free the weights; the next use loads them again."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """An embedder that remembers what it was asked, and can be told not to."""
+
+    def forget(self) -> None:
+        """Forget every text and vector, but keep the weights."""
         ...

@@ -3,5 +3,6 @@
 from ums_core.records.filter import Filter
 from ums_core.records.memory import Draft, Memory, Namespace, Passage, Patch
 from ums_core.records.query import Health, Hit, Page, Query
+from ums_core.records.receipt import Receipt
 
-__all__ = ["Draft", "Filter", "Health", "Hit", "Memory", "Namespace", "Page", "Passage", "Patch", "Query"]
+__all__ = ["Draft", "Filter", "Health", "Hit", "Memory", "Namespace", "Page", "Passage", "Patch", "Query", "Receipt"]

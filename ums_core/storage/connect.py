@@ -1,6 +1,7 @@
-"""The one place that opens SQLite: driver, pragmas, the pool of readers, and what its errors mean."""
+"""The one place that opens SQLite: driver, key, pragmas, the pool of readers, and what its errors mean."""
 
 import os
+import re
 import sqlite3
 import threading
 from collections import deque
@@ -14,28 +15,52 @@ from filelock import FileLock
 
 from ums_core.errors import (
     DatabaseBusy,
+    DatabaseEncrypted,
+    DatabaseNotEncrypted,
     DirectoryNotWritable,
     DiskFull,
+    MissingExtra,
     NotADatabase,
     StorageError,
     StoreClosed,
+    WrongKey,
 )
 
-__all__ = ["Connection", "Connector", "Reader", "alone", "load_driver", "prepare_directory", "translated"]
+__all__ = [
+    "BUSY_TIMEOUT_S",
+    "Connection",
+    "Connector",
+    "Reader",
+    "alone",
+    "load_driver",
+    "prepare_directory",
+    "translated",
+]
 
 # The two drivers share the DB-API but no class that a type checker could see.
 Connection: TypeAlias = Any
 
 BUSY_TIMEOUT_S = 10.0
 _CACHE_KIB = 16 * 1024
+# A page that is not in the cache is decrypted again, which costs many times a copy.
+_SEALED_CACHE_KIB = 64 * 1024
 _SECURE_DELETE_SINCE = (3, 42, 0)
+_MAGIC = b"SQLite format 3\0"
+_SECTOR = 512
+_HEX_KEY = re.compile(r"[0-9a-f]{64}")
 
 
-def load_driver() -> ModuleType:
-    """``sqlcipher3`` where it is installed, for its newer SQLite, or the standard library's ``sqlite3``."""
+def load_driver(*, encrypting: bool = False) -> ModuleType:
+    """``sqlcipher3`` where it is installed, for its newer SQLite, or the standard library's ``sqlite3``.
+
+    Raises:
+        MissingExtra: only ``sqlcipher3`` will do, and it is not installed.
+    """
     try:
         import sqlcipher3.dbapi2 as newer  # type: ignore[import-untyped]  # noqa: PLC0415  # no types; extra `security`
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as missing:
+        if encrypting:
+            raise MissingExtra("an encrypted database needs SQLCipher: pip install 'ums-core[security]'") from missing
         return sqlite3
     return newer  # type: ignore[no-any-return]  # as above
 
@@ -69,12 +94,22 @@ class Connector:
         path: the database file.
         driver: a DB-API module, as ``load_driver`` gives it.
         setup: run on every new connection, to register functions.
+        page_key: 32 bytes that SQLCipher encrypts every page with; None for a plain file.
+
+    Raises:
+        ValueError: the key has another length.
     """
 
-    def __init__(self, path: Path, driver: ModuleType, setup: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, path: Path, driver: ModuleType, setup: Callable[[Connection], None], page_key: bytes | None = None
+    ) -> None:
+        if page_key is not None and not _HEX_KEY.fullmatch(page_key.hex()):
+            # SQLCipher would take another length for a passphrase.
+            raise ValueError(f"a page key has 32 bytes, got {len(page_key)}")
         self.path = path
         self.driver = driver
         self._setup = setup
+        self._page_key = page_key
         self._idle: deque[Connection] = deque()
         self._pinned = threading.local()
         self._closed = False
@@ -100,9 +135,10 @@ class Connector:
                 str(self.path), timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             try:
+                self._unlock(connection)
                 run = connection.execute
                 run("PRAGMA wal_autocheckpoint=0")
-                run(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                run(f"PRAGMA cache_size=-{_CACHE_KIB if self._page_key is None else _SEALED_CACHE_KIB}")
                 run("PRAGMA temp_store=MEMORY")
                 run("PRAGMA trusted_schema=OFF")
                 if writable:
@@ -121,10 +157,13 @@ class Connector:
         """Look at a file that exists, without changing a byte of it.
 
         Raises:
+            DatabaseEncrypted, DatabaseNotEncrypted: the file is of the other kind than this connector opens.
+            WrongKey: the key does not open it.
             StorageError: by what the driver, or the look, said.
         """
         if not self.path.exists() or not self.path.stat().st_size:
             return
+        self._refuse_other_kind()
         with translated(self.path):
             log = self.path.with_name(f"{self.path.name}-wal")
             # Without a log beside it nothing is missed, and no file is made beside it either.
@@ -132,9 +171,50 @@ class Connector:
             name = f"{self.path.resolve().as_uri()}?mode=ro{alone}"
             connection = self.driver.connect(name, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
+                self._unlock(connection)
                 look(connection)
             finally:
                 connection.close()
+
+    def _refuse_other_kind(self) -> None:
+        with self.path.open("rb") as file:
+            plain = file.read(len(_MAGIC)) == _MAGIC
+        if plain and self._page_key is not None:
+            raise DatabaseNotEncrypted(
+                f"{self.path} is a plain database, and an encrypted one was asked for: encrypt it with "
+                "`ums db encrypt`, or set AI_SECURITY__ENCRYPT_AT_REST=false; the file was left as it is"
+            )
+        if not plain and self._page_key is None and self.path.stat().st_size % _SECTOR == 0:
+            raise DatabaseEncrypted(
+                f"{self.path} is encrypted, or not a database: give its key (AI_SECURITY__ENCRYPT_AT_REST=true and "
+                "AI_SECURITY__ENCRYPTION_KEY or a key source), or name another file in AI_DATABASE__URL"
+            )
+
+    def _unlock(self, connection: Connection) -> None:
+        """Give a new connection its key, and see that it opens the file.
+
+        Raises:
+            MissingExtra: the driver ignored the key.
+            WrongKey: it opens nothing.
+        """
+        if self._page_key is None:
+            return
+        # It would write of each failed page to stderr.
+        connection.execute("PRAGMA cipher_log_level=NONE")
+        # A pragma takes no bound value. The key was checked to be 64 digits, so the statement cannot be malformed,
+        # which would put it into the error's text.
+        connection.execute(f"PRAGMA key=\"x'{self._page_key.hex()}'\"")
+        if not connection.execute("PRAGMA cipher_version").fetchone():
+            raise MissingExtra(f"{self.label} cannot encrypt: pip install 'ums-core[security]'")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        except self.driver.DatabaseError as error:
+            if "not a database" not in str(error):
+                raise
+            raise WrongKey(
+                f"{self.path}: the key does not open it; it is the key of another database, or the first page is "
+                "damaged: give the right key, or restore a backup"
+            ) from error
 
     def reader(self) -> "Reader":
         """A connection that only reads, from the pool, for a ``with`` block; one caller has it at a time.

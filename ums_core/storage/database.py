@@ -12,17 +12,27 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
 
 from ums_core.errors import StoreClosed
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
 from ums_core.ports.ledger import TurnRow
+from ums_core.ports.sealed import Sealing
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, listing
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
-from ums_core.storage.connect import Connection, Connector, Reader, alone, load_driver, prepare_directory, translated
-from ums_core.storage.migrations import check, migrate
+from ums_core.storage.connect import (
+    BUSY_TIMEOUT_S,
+    Connection,
+    Connector,
+    Reader,
+    alone,
+    load_driver,
+    prepare_directory,
+    translated,
+)
+from ums_core.storage.folding import Folding
+from ums_core.storage.migrations import agree_on_terms, check, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.table import (
     decode,
@@ -47,10 +57,7 @@ _log = logging.getLogger("ums_core")
 
 T = TypeVar("T")
 
-# A log that is folded early is written over instead of growing, which halves the cost of a commit on many file systems.
-# About what a commit and one of its rows add, in pages.
-_FOLDED_PAGES = 2000
-_COMMIT_PAGES, _ROW_PAGES = 10, 0.8
+_PAUSE_S = 0.05
 
 # Told of the journal's end before the first of these works, and of each work that changed something.
 OnCommit = Callable[[journal.Head, Sequence[SqlTransaction]], None]
@@ -67,29 +74,35 @@ class Database:
         clock: the current time in UTC.
         checkpoint_writes: commits after which the write-ahead log is folded into the file, or 8 MB of it.
         checkpoint_interval_s: seconds after which it is, at the next commit, if there was any.
+        sealing: the keys of the database; None for a plain file. Neither is ever opened as the other.
 
     Raises:
         StorageError: the file cannot be used; a subclass tells why.
     """
 
     def __init__(
-        self, path: Path, clock: Callable[[], datetime], *, checkpoint_writes: int, checkpoint_interval_s: float
+        self,
+        path: Path,
+        clock: Callable[[], datetime],
+        *,
+        checkpoint_writes: int,
+        checkpoint_interval_s: float,
+        sealing: Sealing | None = None,
     ) -> None:
         prepare_directory(path)
         self.path = path
         self.allowed_rows = AllowedRows()
         self.on_commit: OnCommit = lambda _head, _works: None
         self._clock = clock
-        self._checkpoint_writes = checkpoint_writes
-        self._checkpoint_interval_s = checkpoint_interval_s
-        self._connector = Connector(path, load_driver(), filters.register)
+        page_key = None if sealing is None else sealing.page_key
+        driver = load_driver(encrypting=page_key is not None)
+        self._connector = Connector(path, driver, filters.register, page_key)
+        self._folding = Folding(self._connector, writes=checkpoint_writes, interval_s=checkpoint_interval_s)
         self._write_lock = threading.Lock()
         self._nids: dict[str, int] = {}
         self._paths: dict[int, Namespace] = _Namespaces(self)
         self._bindings: dict[str, EmbedderIdentity] = {}
         self._seen = -1
-        self._unfolded_writes, self._unfolded_pages = 0, 0.0
-        self._folded_at = time.monotonic()
         self._stopped = self._closed = False
         # Whatever is not ours, or is too new for us, is left as it is.
         self._connector.peek(lambda connection: check(connection, path))
@@ -98,8 +111,13 @@ class Database:
             try:
                 with translated(path):
                     self._secure_terms = self._connector.deletes_terms
-                    self.database_id = migrate(self._writer_connection, path, secure_terms=self._secure_terms)
-                    self._agree_on_terms(secure=self._secure_terms)
+                    self.database_id = migrate(
+                        self._writer_connection,
+                        path,
+                        secure_terms=self._secure_terms,
+                        database_id=None if sealing is None else sealing.database_id,
+                    )
+                    agree_on_terms(self._writer_connection, secure=self._secure_terms)
             except BaseException:
                 self._writer_connection.close()
                 raise
@@ -256,7 +274,14 @@ class Database:
     def checkpoint(self, mode: str = "PASSIVE") -> bool:
         """Fold the write-ahead log into the file; False when it could not be done now."""
         with self._write_lock:
-            return self._checkpoint(mode)
+            return self._folding.fold(self._writer_connection, mode)
+
+    def fold(self) -> bool:
+        """Fold the log into the file and truncate it, also when that means to wait; False when a reader holds it."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while not (done := self.checkpoint("TRUNCATE")) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+        return done
 
     def stop_writes(self) -> None:
         """Wait for the writes under way, and refuse any other; reads go on."""
@@ -272,7 +297,7 @@ class Database:
             self._closed = True
             self._connector.close()
             with translated(self.path):
-                self._checkpoint("TRUNCATE")
+                self._folding.fold(self._writer_connection, "TRUNCATE")
                 self._writer_connection.close()
 
     def namespace_of(self, nid: int) -> Namespace:
@@ -319,7 +344,7 @@ class Database:
         try:
             if done:
                 self.on_commit(first, done)
-            self._fold_when_due(works, last.hi - first.hi)
+            self._folding.note(self._writer_connection, works, last.hi - first.hi)
         except Exception:  # noqa: BLE001  # what is committed is not to be reported as failed; a search catches up
             _log.exception("an index could not take up a committed change of %s", self.path)
 
@@ -349,43 +374,6 @@ class Database:
             head = after
         pending.flush()
         return done, results, new_nids, head
-
-    def _fold_when_due(self, writes: int, rows: int) -> None:
-        self._unfolded_writes += writes
-        self._unfolded_pages += _COMMIT_PAGES + rows * _ROW_PAGES
-        overdue = time.monotonic() - self._folded_at > self._checkpoint_interval_s
-        if overdue or self._unfolded_writes >= self._checkpoint_writes or self._unfolded_pages >= _FOLDED_PAGES:
-            self._checkpoint("PASSIVE")
-
-    def _checkpoint(self, mode: str) -> bool:
-        self._unfolded_writes, self._unfolded_pages = 0, 0.0
-        self._folded_at = time.monotonic()
-        try:
-            with FileLock(f"{self.path}.lock", timeout=0):
-                busy = self._writer_connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
-        except (Timeout, OSError, self._connector.driver.OperationalError):
-            # Another process is at it, or the disk is full: what was committed stays safe in the log.
-            return False
-        return not busy
-
-    def _agree_on_terms(self, *, secure: bool) -> None:
-        """Let the terms be readable by this driver: an SQLite before 3.42 cannot read what a newer one deleted in."""
-        connection = self._writer_connection
-        kind = connection.execute("SELECT value FROM meta WHERE key = 'terms'").fetchone()[0]
-        if kind == ("secure" if secure else "plain"):
-            return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            # Lets an SQLite before 3.42 open the table, which is all that it takes to drop it.
-            connection.execute("UPDATE terms_config SET v = 4 WHERE k = 'version'")
-            connection.execute("DROP TABLE terms")
-            keyword.create_terms(connection, secure=secure)
-            rows = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE text != ''")
-            keyword.write_terms(connection, [keyword.terms_of(*row) for row in rows.fetchall()])
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
 
 
 class _Namespaces(defaultdict[int, Namespace]):

@@ -3,11 +3,11 @@
 import uuid
 from pathlib import Path
 
-from ums_core.errors import DatabaseTooNew, NotADatabase
+from ums_core.errors import DatabaseTooNew, NotADatabase, WrongKey
 from ums_core.storage.connect import Connection
-from ums_core.storage.keyword import create_terms
+from ums_core.storage.keyword import create_terms, terms_of, write_terms
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "check", "migrate"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "agree_on_terms", "check", "migrate"]
 
 # "UMSM": tells a UMS database from any other SQLite file.
 APPLICATION_ID = 0x554D534D
@@ -82,12 +82,19 @@ _FIRST = (
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
 
 
-def migrate(connection: Connection, path: Path, *, secure_terms: bool) -> str:
+def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_id: str | None = None) -> str:
     """Bring a file to the newest schema and return the id of its database. Idempotent, and safe between processes.
+
+    Args:
+        connection: the writer.
+        path: the file, for messages.
+        secure_terms: whether FTS5 deletes terms for good by itself.
+        database_id: what a new database is to be called, and what an old one must be called; None for any.
 
     Raises:
         DatabaseTooNew: the file has taken steps that this version does not know.
         NotADatabase: the file holds tables that are not ours.
+        WrongKey: the keys are those of another database.
     """
     if not check(connection, path):
         connection.execute("BEGIN IMMEDIATE")
@@ -98,7 +105,7 @@ def migrate(connection: Connection, path: Path, *, secure_terms: bool) -> str:
                 for statement in step:
                     connection.execute(statement)
             if not taken:
-                connection.execute("INSERT INTO meta VALUES ('database_id', ?)", (uuid.uuid4().hex,))
+                connection.execute("INSERT INTO meta VALUES ('database_id', ?)", (database_id or uuid.uuid4().hex,))
                 create_terms(connection, secure=secure_terms)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
@@ -106,7 +113,29 @@ def migrate(connection: Connection, path: Path, *, secure_terms: bool) -> str:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-    return str(connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchone()[0])
+    found = str(connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchone()[0])
+    if database_id not in {None, found}:
+        raise WrongKey(f"{path} is database {found}, the keys are those of {database_id}: give its own key file")
+    return found
+
+
+def agree_on_terms(connection: Connection, *, secure: bool) -> None:
+    """Let the terms be readable by this driver: an SQLite before 3.42 cannot read what a newer one deleted in."""
+    kind = connection.execute("SELECT value FROM meta WHERE key = 'terms'").fetchone()[0]
+    if kind == ("secure" if secure else "plain"):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Lets an SQLite before 3.42 open the table, which is all that it takes to drop it.
+        connection.execute("UPDATE terms_config SET v = 4 WHERE k = 'version'")
+        connection.execute("DROP TABLE terms")
+        create_terms(connection, secure=secure)
+        rows = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE text != ''")
+        write_terms(connection, [terms_of(*row) for row in rows.fetchall()])
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def check(connection: Connection, path: Path) -> int:

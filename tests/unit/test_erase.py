@@ -1,0 +1,167 @@
+"""What an erasure takes with it, what its receipt says, and what a search of the raw files finds after."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ums_core import Draft, LocalStore, Passage, Query, Receipt, UnifiedSettings, open_store
+from ums_core.errors import IdempotencyConflict, InvalidInput
+from ums_core.settings.database import url_of
+from ums_core.storage.traces import blocks_of, fingerprints, found
+
+TOLD = "the wedding of Ines and Bruno is on the 12th of September in Porto"
+
+
+def opened(place: Path, **database: object) -> LocalStore:
+    settings = UnifiedSettings.for_testing(
+        database={"url": url_of(place / "memory.db"), "backend": "exact", **database},
+        model={"embedder": "hashing:16", "vector_dim": 16},
+    )
+    return open_store(settings)
+
+
+def test_an_erased_memory_takes_with_it_all_that_was_derived_from_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add(
+            [
+                Draft(id="a", text=TOLD, namespace=("n",), tags=("family",), metadata={"where": "Porto, Portugal"}),
+                Draft(id="b", text="Ines likes fado", namespace=("n",)),
+                Draft(id="sum", text="a summary of both", namespace=("n",), source_ids=("a", "b")),
+                Draft(id="sum2", text="a summary of summaries", namespace=("n",), source_ids=("sum",)),
+                Draft(id="other", text="a summary elsewhere", namespace=("m",), source_ids=("a",)),
+                Draft(id="a", text=TOLD + " too", namespace=("m",)),
+            ]
+        )
+        receipt = store.erase(["a", "unknown"], namespace=("n",))
+        assert (receipt.ids, receipt.derived) == (("a", "sum", "sum2"), ("sum", "sum2"))
+        assert receipt.folded
+        assert receipt.seq == store.health().seq
+        assert [memory.id for memory in store.scan().memories] == ["b", "other", "a"]
+        assert store.search(Query(text="wedding", mode="keyword", namespace=("n",))) == []
+        assert Receipt.from_dict(receipt.to_dict()) == receipt
+        # The copy in the other namespace says nearly the same.
+        assert store.verify_erased(receipt) == []
+        assert store.verify() == []
+
+
+def test_a_receipt_holds_no_word_of_what_was_erased(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", text=TOLD, speaker="Ines Almeida")])
+        receipt = store.erase(["a"])
+    assert receipt.traces
+    said = str(receipt.to_dict())
+    assert not [word for word in (*TOLD.split(), "Almeida") if len(word) > 4 and word in said]
+
+
+@pytest.mark.parametrize("kind", ["text", "metadata", "vector", "passage", "short"])
+def test_a_copy_that_was_kept_is_found(tmp_path: Path, kind: str) -> None:
+    vector = np.random.default_rng(1).normal(size=16).astype(np.float32)
+    vector /= np.linalg.norm(vector)
+    with opened(tmp_path) as store:
+        draft = Draft(
+            id="a", text=TOLD, metadata={"note": "nobody else knows"}, speaker="Filomena",
+            passages=(Passage(text="what only the passage says", vector=vector),),
+        )  # fmt: skip
+        store.add([draft])
+        kept = {
+            "text": TOLD.encode(),
+            "metadata": b'{"note":"nobody else knows"}',
+            "vector": store.get(["a"], vectors=True)[0].passages[0].vector.tobytes(),  # type: ignore[union-attr]
+            "passage": b"what only the passage says",
+            "short": b"Filomena",
+        }[kind]
+        receipt = store.erase(["a"])
+        assert store.verify_erased(receipt) == []
+        (tmp_path / "memory.db.kept").write_bytes(b"\1" * 37 + kept + b"\2" * 5)
+        (said,) = store.verify_erased(receipt)
+        assert said.startswith("memory.db.kept still holds")
+
+
+def test_a_row_that_came_back_is_found(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", text=TOLD), Draft(id="b", text="something else entirely")])
+        store._database.fold()
+        shutil.copy(tmp_path / "memory.db", tmp_path / "older")
+        receipt = store.erase(["a"])
+    # An older copy in the place of the database, as a backup that was restored would be.
+    (tmp_path / "memory.db").write_bytes((tmp_path / "older").read_bytes())
+    (tmp_path / "older").unlink()
+    with opened(tmp_path) as store:
+        said = store.verify_erased(receipt)
+        assert any("index still holds 1" in line for line in said)
+        assert any("database still holds" in line for line in said)
+
+
+def test_a_repeated_erasure_gives_the_same_receipt(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", text=TOLD)])
+        first = store.erase(["a"], idempotency_key="k")
+        store.add([Draft(id="a", text="something new")])
+        assert store.erase(["a"], idempotency_key="k") == first
+        assert store.count() == 1
+        with pytest.raises(IdempotencyConflict):
+            store.erase(["b"], idempotency_key="k")
+
+
+def test_nothing_to_erase_is_a_receipt_of_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", text=TOLD)])
+        seq = store.health().seq
+        for namespace in ((), ("nowhere",)):
+            receipt = store.erase(["b"], namespace=namespace)
+            assert (receipt.ids, receipt.traces, receipt.seq) == ((), (), seq)
+            assert store.verify_erased(receipt) == []
+        assert store.health().seq == seq
+
+
+def test_a_receipt_of_another_database_is_refused(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", text=TOLD)])
+        receipt = store.erase(["a"])
+        with pytest.raises(InvalidInput, match="open that one"):
+            store.verify_erased(replace(receipt, database_id="0" * 32))
+    for garbage in ({}, {"at": "yesterday"} | {name: 1 for name in receipt.to_dict() if name != "at"}):
+        with pytest.raises(InvalidInput, match="not a receipt"):
+            Receipt.from_dict(garbage)
+
+
+def test_a_reader_that_holds_the_log_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", text=TOLD)])
+        monkeypatch.setattr("ums_core.storage.database.BUSY_TIMEOUT_S", 0.2)
+        store._database._writer_connection.execute("PRAGMA busy_timeout=50")
+        with store._database.snapshot():
+            receipt = store.erase(["a"])
+        assert not receipt.folded
+        # Nothing was folded, so the pages that were are still beside the log.
+        assert store.verify_erased(receipt) != []
+        assert store._database.fold()
+        assert store.verify_erased(receipt) == []
+
+
+def test_remembered_embeddings_are_forgotten(tmp_path: Path) -> None:
+    settings = UnifiedSettings.for_testing(database={"url": url_of(tmp_path / "memory.db")})
+    with open_store(settings) as store:
+        store.add([Draft(id="a", text=TOLD)])
+        embedder = store._ingest.embedder
+        assert TOLD in embedder._documents._vectors  # type: ignore[union-attr]
+        store.erase(["a"])
+        assert TOLD not in embedder._documents._vectors  # type: ignore[union-attr]
+        assert store.add([Draft(text="still embeds")])
+
+
+def test_a_window_on_the_border_of_two_blocks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ums_core.storage.traces._BLOCK", 100)
+    key = bytes(range(32))
+    piece = b"0123456789abcdefghij"
+    traces = fingerprints(key, [piece, b"tiny", b"aaaaaaaaaaaaaaaaaaaa"])
+    assert len(traces) == 1
+    for start in range(70, 130):
+        (tmp_path / "f").write_bytes(b"\0" * start + piece)
+        assert found(key, traces, blocks_of(tmp_path / "f")) == set(traces)
+        assert found(b"x" * 32, traces, blocks_of(tmp_path / "f")) == set()
+    assert list(blocks_of(tmp_path / "gone")) == []
+    assert found(key, traces, [b"short"]) == set()

@@ -1,0 +1,151 @@
+"""Erasing: what goes with a memory, what is told about it, and what may be left of it."""
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ums_core.errors import InvalidInput
+from ums_core.records import Memory, Namespace, Receipt
+from ums_core.storage.connect import Connection
+from ums_core.storage.database import Database
+from ums_core.storage.table import ORDINAL_BITS, chunked, encode_namespace
+from ums_core.storage.traces import blocks_of, fingerprints, found
+from ums_core.storage.transaction import SqlTransaction, find_nid, vectors_of
+
+__all__ = ["erase", "leftovers"]
+
+_KEY = "erasure_key"
+
+
+def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database_id: str) -> Receipt:
+    """Delete memories of one exact namespace and what was derived from them, and return the receipt.
+
+    Derived is what names an erased memory among its ``source_ids``, in the same namespace, and so on.
+    """
+    connection = tx.connection
+    nid = find_nid(connection, encode_namespace(namespace))
+    gone: dict[str, int] = {} if nid is None else _rids(connection, nid, ids)
+    asked = set(gone)
+    wave = list(gone)
+    while nid is not None and wave:
+        wave = [id_ for id_ in _derived(connection, nid, wave) if id_ not in gone]
+        gone |= _rids(connection, nid, wave)
+    memories = [memory for memory in tx.get(list(gone), namespace) if memory is not None]
+    vectors = vectors_of(connection, list(gone.values()))
+    pieces = [piece for memory in memories for piece in _pieces(memory)]
+    pieces += [vector.tobytes() for row in vectors.values() for vector in row]
+    traces = fingerprints(_key(connection), pieces) if gone else ()
+    tx.delete(list(gone), namespace)
+    return Receipt(
+        database_id=database_id,
+        seq=tx.seq,
+        at=tx.now,
+        namespace=namespace,
+        ids=tuple(gone),
+        derived=tuple(id_ for id_ in gone if id_ not in asked),
+        rids=tuple(gone.values()),
+        traces=traces,
+    )
+
+
+def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
+    """What is left of an erasure, in words; empty when nothing is.
+
+    Every file whose name begins with that of the database is searched byte by byte. A trace that something living
+    holds as well is not counted. Costs a pass over the files, and another one over the rows if any trace is found.
+
+    Args:
+        database: whose files are searched.
+        receipt: of the erasure.
+        indexed: row ids by modality.
+
+    Raises:
+        InvalidInput: the receipt is of another database.
+    """
+    if receipt.database_id != database.database_id:
+        raise InvalidInput(
+            f"the receipt is of database {receipt.database_id}, this is {database.database_id}: open that one"
+        )
+    said = [
+        f"the {modality} index still holds {int(held.sum())} of the erased rows"
+        for modality, rids in indexed.items()
+        if (held := np.isin(receipt.rids, rids)).any()
+    ]
+    with database.snapshot(), database.reader() as connection:
+        rows = sum(_count(connection, part) for part in chunked(receipt.rids))
+        if rows:
+            said.append(f"the database still holds {rows} of the erased rows")
+        key = _read_key(connection)
+        if key is None:
+            return said
+        by_file = {path: found(key, receipt.traces, blocks_of(path)) for path in files_of(database.path)}
+        living = found(key, receipt.traces, _living(connection)) if any(by_file.values()) else set()
+    said += [f"{path.name} still holds {len(t - living)} traces" for path, t in by_file.items() if t - living]
+    return said
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a database: its own, and all that lie beside it under its name, temporary ones included."""
+    names = (path.name, f".{path.name}")
+    return sorted(file for file in path.parent.iterdir() if file.is_file() and file.name.startswith(names))
+
+
+def _pieces(memory: Memory) -> Iterator[bytes]:
+    yield memory.text.encode()
+    yield from (value.encode() for value in (memory.speaker, memory.session, *memory.tags) if value)
+    yield from (passage.text.encode() for passage in memory.passages if passage.text)
+    if memory.metadata:
+        yield json.dumps(memory.metadata, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _living(connection: Connection) -> Iterator[bytes]:
+    """All that rows hold, as the bytes that stand in the file."""
+    for row in connection.execute("SELECT text, speaker, session, tags, metadata, spans FROM memories"):
+        yield "\0".join(value for value in row if value).encode()
+    for table in ("passages", "kv"):
+        column = "vector" if table == "passages" else "value"
+        for (blob,) in connection.execute(f"SELECT {column} FROM {table}"):
+            yield blob
+
+
+def _rids(connection: Connection, nid: int, ids: Sequence[str]) -> dict[str, int]:
+    held: dict[str, int] = {}
+    for part in chunked(list(dict.fromkeys(ids))):
+        places = ",".join("?" * len(part))
+        held |= connection.execute(f"SELECT id, rid FROM memories WHERE nid = ? AND id IN ({places})", (nid, *part))
+    return {id_: held[id_] for id_ in dict.fromkeys(ids) if id_ in held}
+
+
+def _derived(connection: Connection, nid: int, ids: Iterable[str]) -> list[str]:
+    rows = connection.execute(
+        "SELECT id FROM memories m WHERE nid = ? AND source_ids IS NOT NULL AND EXISTS ("
+        "SELECT 1 FROM json_each(m.source_ids) s WHERE s.value IN (SELECT w.value FROM json_each(?) w)) ORDER BY rid",
+        (nid, json.dumps(list(ids), ensure_ascii=False)),
+    )
+    return [row[0] for row in rows]
+
+
+def _count(connection: Connection, rids: Sequence[object]) -> int:
+    places = ",".join("?" * len(rids))
+    spans = [(int(str(rid)) << ORDINAL_BITS, (int(str(rid)) + 1) << ORDINAL_BITS) for rid in rids]
+    rows = connection.execute(f"SELECT count(*) FROM memories WHERE rid IN ({places})", rids).fetchone()[0]
+    passages = sum(
+        connection.execute("SELECT count(*) FROM passages WHERE pid >= ? AND pid < ?", span).fetchone()[0]
+        for span in spans
+    )
+    return int(rows + passages)
+
+
+def _key(connection: Connection) -> bytes:
+    """The key of fingerprints, made at the first erasure."""
+    connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_KEY, secrets.token_hex(32)))
+    return _read_key(connection) or b""
+
+
+def _read_key(connection: Connection) -> bytes | None:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
+    return None if row is None else bytes.fromhex(row[0])
