@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from ums_core import Draft, Patch, Query, UnifiedSettings, open_store
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns, contextual
+from ums_core.ranking.fuse import total
 from ums_core.ranking.profile import DEFAULT_PROFILE
 
 pytestmark = pytest.mark.property
@@ -34,6 +35,10 @@ def dialogues(draw: st.DrawFn) -> Turns:
     )
 
 
+def placed(base: np.ndarray, turns: Turns, *, about_reply: bool = False) -> np.ndarray:
+    return base + total(contextual(base, turns, DEFAULT_PROFILE, about_reply=about_reply))
+
+
 scores = arrays(np.float64, N, elements=st.floats(-5, 5))
 
 
@@ -41,15 +46,15 @@ scores = arrays(np.float64, N, elements=st.floats(-5, 5))
 def test_a_higher_score_never_lowers_any_turn(base: np.ndarray, turns: Turns, place: int, about: bool) -> None:  # noqa: FBT001
     raised = base.copy()
     raised[place] += 1.0
-    before = contextual(base, turns, DEFAULT_PROFILE, about_reply=about)
-    after = contextual(raised, turns, DEFAULT_PROFILE, about_reply=about)
+    before = placed(base, turns, about_reply=about)
+    after = placed(raised, turns, about_reply=about)
     assert (after >= before - 1e-9).all()
     assert after[place] >= before[place] + 1.0 - 1e-9
 
 
 @given(scores, dialogues())
 def test_notes_and_replies_keep_their_scores(base: np.ndarray, turns: Turns) -> None:
-    after = contextual(base, turns, DEFAULT_PROFILE, about_reply=False)
+    after = placed(base, turns)
     kept = (turns.kind == NOTE) | (turns.kind == REPLY)
     np.testing.assert_array_equal(after[kept], base[kept])
 
@@ -63,9 +68,9 @@ def test_an_answer_takes_over_more_of_a_question_and_a_user_of_the_reply() -> No
         log_words=np.zeros(4),
         named=np.array([False, True, False, False]),
     )
-    after = contextual(np.array([2.0, 0.0, 0.0, 1.0]), turns, DEFAULT_PROFILE, about_reply=False)
+    after = placed(np.array([2.0, 0.0, 0.0, 1.0]), turns)
     np.testing.assert_allclose(after, [2.0 - 0.4, 0.6 * 2.0 + 0.8, 0.3 + 1.0, 1.0])
-    about = contextual(np.array([2.0, 0.0, 0.0, 1.0]), turns, DEFAULT_PROFILE, about_reply=True)
+    about = placed(np.array([2.0, 0.0, 0.0, 1.0]), turns, about_reply=True)
     assert about[2] == pytest.approx(0.3)
 
 

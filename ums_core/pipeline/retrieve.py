@@ -1,30 +1,34 @@
 """A question becomes hits: candidates from vectors and keywords, fused, read, and cut to k."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from ums_core.pipeline.answer import Around, shaped, with_context
+from ums_core.pipeline.ranked import Ranked
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
 from ums_core.ports.ledger import Ledger
 from ums_core.ranking.conversation import contextual
-from ums_core.ranking.fuse import best_first, zscore_fuse
-from ums_core.ranking.profile import DEFAULT_PROFILE
-from ums_core.ranking.words import words
+from ums_core.ranking.fuse import alternating, best_first, standard, total
+from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
+from ums_core.ranking.profile import DEFAULT_PROFILE, Profile
+from ums_core.ranking.words import telling, words
 from ums_core.records import Filter, Hit, Memory, Query
 
 __all__ = ["Retrieve"]
 
 Floats = npt.NDArray[np.float64]
 
-PROFILE = DEFAULT_PROFILE
 # So many of each list are fused, and more only where more hits are wanted.
 CANDIDATES = 50
 SCORED = 200
+# So many of the best are put in an order that does not repeat itself, however few are shown.
+DIVERSE = 100
 # Writers may come between a snapshot and the index so often before a search is content with what it has.
 MOMENTS = 100
 
@@ -65,7 +69,7 @@ class Retrieve:
         vector, index = self._dense(query, text)
         restricted = index is not None or condition is not None
         allowed = self._ledger.allowed(query.namespace, condition) if restricted else None
-        hits, complete = self._attempt(_Search(query, condition, vector, index, allowed, speakers))
+        hits, complete = self._attempt(_Search(query, condition, vector, index, allowed, speakers, _profile(query)))
         return hits if complete else self._search_at_one_moment(query, text, speakers)
 
     def _search_at_one_moment(self, query: Query, text: str, speakers: set[int]) -> list[Hit]:
@@ -86,7 +90,9 @@ class Retrieve:
                 self._surroundings.refresh()
                 vector, index = self._dense(query, text)
                 allowed = self._ledger.living(query.namespace, condition)
-                hits, complete = self._attempt(_Search(query, condition, vector, index, allowed, speakers))
+                hits, complete = self._attempt(
+                    _Search(query, condition, vector, index, allowed, speakers, _profile(query))
+                )
                 if complete and (index is None or index.seq == seq):
                     break
         return hits
@@ -103,57 +109,112 @@ class Retrieve:
         return None, None
 
     def _attempt(self, asked: "_Search") -> tuple[list[Hit], bool]:
-        best, scores, similarities = self._best(asked)
-        memories = _living(self._ledger.rows(best), self._clock)
-        hits = []
-        for rid, score, similarity in zip(best, scores, similarities, strict=True):
+        query = asked.query
+        found = self._best(asked)
+        if query.diversity is not None:
+            found = self._diverse(found, asked)
+        found = found.cut(query)
+        around = self._around(found.rids, asked)
+        memories = _living(self._ledger.rows([*found.rids, *_others(around)]), self._clock)
+        hits: list[tuple[int, Hit]] = []
+        for place, rid in enumerate(found.rids):
             memory = memories.get(rid)
             if memory is not None:
                 passage = 0 if len(memory.passages) == 1 else self._passage(rid, asked)
-                hits.append(Hit(memory=memory, score=score, similarity=similarity, passage=passage))
-        return hits, len(hits) == len(best)
+                hit = Hit(
+                    memory=memory, score=found.scores[place], similarity=found.similarities[place], passage=passage
+                )
+                hits.append((rid, found.explained(hit, place) if query.explain else hit))
+        complete = len(hits) == len(found.rids)
+        bare = [hit for _, hit in hits] if not around else with_context(hits, around, memories)
+        return shaped(bare, query), complete
 
-    def _best(self, asked: "_Search") -> tuple[list[int], list[float], Sequence[float | None]]:
-        """Row ids, scores and cosines of the k best candidates, best first."""
-        query, k = asked.query, asked.query.k
+    def _best(self, asked: "_Search") -> Ranked:
+        """The best candidates, best first: all that the query may show, and more where it ranks more together."""
+        query, depth = asked.query, _depth(asked.query)
         if query.mode == "keyword":
-            rids, scores = self._keyword(asked, k)
-            return rids.tolist(), scores.tolist(), [None] * len(rids)
+            rids, scores = self._keyword(asked, depth)
+            return Ranked(rids.tolist(), scores.tolist(), [None] * len(rids), {"lexical": scores})
         if query.mode == "hybrid" and (query.text or "").strip():
             return self._fused(asked)
         if asked.index is None or asked.vector is None:
-            return [], [], []
-        rids, nearness = asked.index.search(asked.vector, k, asked.allowed)
+            return Ranked([], [], [], {})
+        rids, nearness = asked.index.search(asked.vector, depth, asked.allowed)
         # Rounding may leave the range by an ulp.
-        cosines = [min(1.0, max(-1.0, cosine)) for cosine in nearness.tolist()]
-        return rids.tolist(), cosines, cosines
+        cosines = np.clip(nearness.astype(np.float64), -1.0, 1.0)
+        return Ranked(rids.tolist(), cosines.tolist(), cosines.tolist(), {"dense": cosines})
 
-    def _fused(self, asked: "_Search") -> tuple[list[int], list[float], Sequence[float | None]]:
-        """The best of both lists and their neighbours, ranked together; more of the lists only follow behind them.
+    def _fused(self, asked: "_Search") -> Ranked:
+        """The best of both lists and their neighbours, ranked together; the rest of the lists follow behind them.
 
         So a search for more hits begins with the hits of a search for fewer.
         """
-        k = asked.query.k
+        query, depth = asked.query, _depth(asked.query)
         first = self._lists(asked, CANDIDATES)
         core = np.union1d(first.near, first.matching[:CANDIDATES])
         rids = np.union1d(core, self._neighbours(core, asked))
         if not len(rids):
-            return [], [], []
-        everything, bm25 = rids, first.bm25_of(rids)
-        if len(rids) < k:
-            more = self._lists(asked, k)
-            rest = np.setdiff1d(np.union1d(more.near, more.matching), rids)
-            everything, bm25 = np.concatenate([rids, rest]), np.concatenate([bm25, more.bm25_of(rest)])
-        fused, cosines = self._scores(asked, everything, bm25, np.isin(everything, core))
-        scores = fused[: len(rids)]
-        turns = self._surroundings.turns(rids, asked.speakers)
+            return Ranked([], [], [], {})
+        parts, cosines = self._scores(asked, rids, first.bm25_of(rids), np.isin(rids, core))
+        scores = total(parts)
+        turns = self._surroundings.turns(rids, asked.speakers, query.kind)
         if turns is not None:
-            scores = contextual(scores, turns, PROFILE, about_reply="you" in words(asked.query.text or ""))
-        behind = fused[len(rids) :]
-        scores = np.append(scores, behind + min(0.0, scores.min() - behind.max(initial=-np.inf)))
-        order = best_first(scores, everything, k)
-        similarities = [None] * len(order) if cosines is None else np.clip(cosines[order], -1.0, 1.0).tolist()
-        return everything[order].tolist(), scores[order].tolist(), similarities
+            parts |= contextual(scores, turns, asked.profile, about_reply="you" in words(query.text or ""))
+            scores = total(parts)
+        order = best_first(scores, rids, depth)
+        found = Ranked(
+            rids[order].tolist(),
+            scores[order].tolist(),
+            [None] * len(order) if cosines is None else np.clip(cosines[order], -1.0, 1.0).tolist(),
+            {name: part[order] for name, part in parts.items()} if query.explain else {},
+            np.zeros(len(order), np.int8) if turns is None else turns.kind[order],
+        )
+        return found if len(rids) >= depth else found.followed_by(self._behind(rids, depth, asked))
+
+    def _behind(
+        self, rids: npt.NDArray[np.int64], depth: int, asked: "_Search"
+    ) -> tuple[list[int], Sequence[float | None]]:
+        """Row ids of the lists that are no candidates, alternating by rank, and their cosines."""
+        lists = self._lists(asked, depth)
+        rest = alternating(lists.near, lists.matching)
+        rest = rest[~np.isin(rest, rids)]
+        if asked.index is None or asked.vector is None:
+            return rest.tolist(), [None] * len(rest)
+        return rest.tolist(), np.clip(_cosines(asked.index, asked.vector, rest), -1.0, 1.0).tolist()
+
+    def _diverse(self, found: Ranked, asked: "_Search") -> Ranked:
+        """The same, the first of them in the order of maximal marginal relevance."""
+        pool = found.rids[:DIVERSE]
+        alike = self._alike(pool, asked)
+        order = mmr(np.array(found.scores[:DIVERSE]), alike, asked.query.diversity or 0.0)
+        return found.taken([*order, *range(len(order), len(found.rids))])
+
+    def _alike(self, rids: Sequence[int], asked: "_Search") -> Floats:
+        """How alike rows are: by the mean of their passages, or by their words where there is no vector to go by."""
+        if asked.vector is None:
+            memories = self._ledger.rows(rids)
+            return alike_by_words([set(telling(memories[rid].text)) if rid in memories else set() for rid in rids])
+        held = self._ledger.vectors(rids)
+        rows = np.zeros((len(rids), len(asked.vector)), np.float32)
+        for place, rid in enumerate(rids):
+            vectors = [vector for vector in held.get(rid, ()) if len(vector) == len(asked.vector)]
+            if vectors:
+                rows[place] = np.mean(vectors, axis=0)
+        return alike_by_vectors(rows)
+
+    def _around(self, rids: Sequence[int], asked: "_Search") -> Around:
+        """The turns before and after each row that the query asks for, as far as its filter lets them through."""
+        if not asked.query.context:
+            return {}
+        self._surroundings.refresh()
+        around = {rid: self._surroundings.around(rid, asked.query.context) for rid in rids}
+        if asked.condition is None or asked.allowed is None:
+            return around
+        allowed = set(np.intersect1d(list(_others(around)), asked.allowed.rids).tolist())
+        return {
+            rid: ([r for r in before if r in allowed], [r for r in after if r in allowed])
+            for rid, (before, after) in around.items()
+        }
 
     def _lists(self, asked: "_Search", depth: int) -> "_Lists":
         # Deeper, as a neighbour that is no candidate by its words may still have some of them.
@@ -164,19 +225,13 @@ class Retrieve:
 
     def _scores(
         self, asked: "_Search", rids: npt.NDArray[np.int64], bm25: Floats, basis: npt.NDArray[np.bool_]
-    ) -> tuple[Floats, Floats | None]:
-        """Fused scores of the candidates, and their cosines."""
-        weights = asked.query.weights or {"dense": PROFILE.dense, "lexical": PROFILE.lexical}
-        signals = [bm25]
-        shares = [weights.get("lexical", 0.0)]
-        cosines = None
-        if asked.index is not None and asked.vector is not None:
-            cosines = asked.index.scores(asked.vector, rids).astype(np.float64)
-            # A row without a vector of this modality is as far as the farthest candidate, not out of the question.
-            np.nan_to_num(cosines, copy=False, nan=float(np.nanmin(cosines, initial=1.0)))
-            signals.append(cosines)
-            shares.append(weights.get("dense", 0.0))
-        return zscore_fuse(signals, shares, basis), cosines
+    ) -> tuple[dict[str, Floats], Floats | None]:
+        """What each signal contributes to the candidates, and their cosines."""
+        parts = {"lexical": asked.profile.lexical * standard(bm25, basis)}
+        if asked.index is None or asked.vector is None:
+            return parts, None
+        cosines = _cosines(asked.index, asked.vector, rids)
+        return parts | {"dense": asked.profile.dense * standard(cosines, basis)}, cosines
 
     def _neighbours(self, rids: npt.NDArray[np.int64], asked: "_Search") -> npt.NDArray[np.int64]:
         found = self._surroundings.neighbours(rids)
@@ -224,9 +279,27 @@ class _Search:
     index: VectorIndex | None
     allowed: RowSet | None
     speakers: set[int]
+    profile: Profile
 
 
 _NO_RIDS = np.empty(0, np.int64)
+
+
+def _cosines(index: VectorIndex, vector: npt.NDArray[np.float32], rids: npt.NDArray[np.int64]) -> Floats:
+    """Cosines of rows; one without a vector of this modality is as far as the farthest, not out of the question."""
+    cosines = index.scores(vector, rids).astype(np.float64)
+    np.nan_to_num(cosines, copy=False, nan=float(np.nanmin(cosines, initial=1.0)))
+    return cosines
+
+
+def _depth(query: Query) -> int:
+    """How many must be ranked to show what the query asks for."""
+    shown = query.offset + query.k
+    return shown if query.diversity is None else max(shown, DIVERSE)
+
+
+def _others(around: Around) -> set[int]:
+    return {rid for before, after in around.values() for rid in (*before, *after)}
 
 
 def _living(memories: Mapping[int, Memory], clock: Callable[[], datetime]) -> Mapping[int, Memory]:
@@ -242,3 +315,11 @@ def _condition(query: Query) -> Filter | None:
         return condition
     level = Filter.where("level", "eq", query.level)
     return level if condition is None else Filter.every(condition, level)
+
+
+def _profile(query: Query) -> Profile:
+    """The weights that count: the query's own, the others from the profile."""
+    if query.weights is None:
+        return DEFAULT_PROFILE
+    shares = {"dense": 0.0, "lexical": 0.0} if {"dense", "lexical"} & query.weights.keys() else {}
+    return replace(DEFAULT_PROFILE, **{**shares, **query.weights})

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ums_core.ports.ledger import Ledger, TurnRow
-from ums_core.ranking.conversation import PEER, REPLY, USER, Turns
+from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns
 from ums_core.ranking.words import words
+from ums_core.records.query import Kind
 
 __all__ = ["Surroundings"]
 
@@ -99,18 +100,39 @@ class Surroundings:
         found: Ids = columns["rid"][near[near >= 0]]
         return np.setdiff1d(found, rids)
 
-    def turns(self, rids: Ids, speakers: Collection[int]) -> Turns | None:
+    def around(self, rid: int, count: int) -> tuple[list[int], list[int]]:
+        """Row ids of as many turns before a row and after it, both in the order of the conversation."""
+        columns = self._columns
+        places, known = self._places(np.array([rid], np.int64))
+        sides: list[list[int]] = []
+        for side in ("before", "after"):
+            found: list[int] = []
+            place = int(columns[side][places[0]]) if known[0] else -1
+            while place >= 0 and len(found) < count:
+                found.append(int(columns["rid"][place]))
+                place = int(columns[side][place])
+            sides.append(found)
+        return sides[0][::-1], sides[1]
+
+    def turns(self, rids: Ids, speakers: Collection[int], declared: Kind | None = None) -> Turns | None:
         """The candidates as turns, in their order; None where none is part of a conversation.
 
         Args:
             rids: known row ids, distinct.
             speakers: those whom the query names.
+            declared: what the memories are said to be; None goes by their roles.
         """
+        if declared == "notes":
+            return None
         columns = self._columns
         places, known = self._places(rids)
         if not known.any():
             return None
         kind = columns["kind"][places] * known
+        if declared == "dialogue":
+            kind = np.where(kind == NOTE, NOTE, PEER).astype(np.int8)
+        elif declared == "assistant":
+            kind = np.where(kind == PEER, NOTE, kind).astype(np.int8)
         if not kind.any():
             return None
         order = np.argsort(places, kind="stable")

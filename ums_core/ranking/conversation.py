@@ -36,8 +36,8 @@ class Turns:
     named: npt.NDArray[np.bool_]
 
 
-def contextual(scores: Floats, turns: Turns, profile: Profile, *, about_reply: bool) -> Floats:
-    """Scores with what each turn's place adds; notes keep theirs.
+def contextual(scores: Floats, turns: Turns, profile: Profile, *, about_reply: bool) -> dict[str, Floats]:
+    """What each turn's place adds to its score, by the name of the weight; notes gain nothing.
 
     Monotone in every score. A neighbour that is no candidate adds nothing.
 
@@ -51,17 +51,18 @@ def contextual(scores: Floats, turns: Turns, profile: Profile, *, about_reply: b
     known = np.append(scores, 0.0)
     before, after = np.append(turns.before, -1), np.append(turns.after, -1)
     first, second = turns.before, before[turns.before]
-    follows_question = np.append(turns.asks, np.False_)[first]
-    peers = (
-        np.where(follows_question, profile.after_question, profile.before) * known[first]
-        + profile.before_2 * known[second]
-        + profile.after * known[turns.after]
-        + profile.after_2 * known[after[turns.after]]
-        + profile.question * turns.asks
-        + profile.length * turns.log_words
-        + profile.named_speaker * turns.named
-    )
+    answers = np.append(turns.asks, np.False_)[first]
     replied = np.append(turns.kind == REPLY, np.False_)[turns.after]
-    user = profile.reply * replied * known[turns.after] + (0.0 if about_reply else profile.user)
-    total: Floats = scores + (turns.kind == PEER) * peers + (turns.kind == USER) * user
-    return total
+    peer, user = turns.kind == PEER, turns.kind == USER
+    return {
+        "before": peer * profile.before * ~answers * known[first],
+        "after_question": peer * profile.after_question * answers * known[first],
+        "after": peer * profile.after * known[turns.after],
+        "before_2": peer * profile.before_2 * known[second],
+        "after_2": peer * profile.after_2 * known[after[turns.after]],
+        "named_speaker": peer * profile.named_speaker * turns.named,
+        "question": peer * profile.question * turns.asks,
+        "length": peer * profile.length * turns.log_words,
+        "user": user * (0.0 if about_reply else profile.user),
+        "reply": user * profile.reply * replied * known[turns.after],
+    }

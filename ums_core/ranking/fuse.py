@@ -1,25 +1,23 @@
 """Fusion of signals that were measured on the same candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["best_first", "zscore_fuse"]
+__all__ = ["alternating", "best_first", "standard", "total"]
+
+Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
 
 
-def zscore_fuse(
-    signals: Sequence[npt.NDArray[np.float64]],
-    weights: Sequence[float],
-    basis: npt.NDArray[np.bool_] | None = None,
-) -> npt.NDArray[np.float64]:
-    """One score a candidate: the weighted sum of each signal's z-score.
+def standard(signal: Floats, basis: npt.NDArray[np.bool_] | None = None) -> Floats:
+    """A signal as z-scores, so that signals of any unit can be weighed against one another.
 
-    A signal that says the same of all candidates adds nothing. Shifting or scaling a signal changes nothing.
+    Shifting or scaling the signal changes nothing; a signal that says the same of all candidates becomes zero.
 
     Args:
-        signals: each of shape (n,), finite, higher is better.
-        weights: one a signal, non-negative.
+        signal: shape (n,), finite, higher is better.
         basis: the candidates that mean and deviation are taken of, shape (n,); None is all. A fixed number of best ones
             keeps the order independent of how many candidates follow.
 
@@ -28,18 +26,33 @@ def zscore_fuse(
 
     Source: score normalisation of Lee, SIGIR 1997, with standard scores as in Montague and Aslam, CIKM 2001.
     """
-    total = np.zeros(len(signals[0]))
-    for signal, weight in zip(signals, weights, strict=True):
-        known = signal if basis is None else signal[basis]
-        if not len(known):
-            continue
-        spread = float(known.std())
-        # Rounding leaves a spread of some ulps where all values are one.
-        if spread > 1e-9 * max(1.0, float(np.abs(known).max())):
-            total += weight * (signal - known.mean()) / spread
-    return total
+    known = signal if basis is None else signal[basis]
+    if not len(known):
+        return np.zeros(len(signal))
+    spread = float(known.std())
+    # Rounding leaves a spread of some ulps where all values are one.
+    if spread <= 1e-9 * max(1.0, float(np.abs(known).max())):
+        return np.zeros(len(signal))
+    return np.asarray((signal - known.mean()) / spread)
 
 
-def best_first(scores: npt.NDArray[np.float64], rids: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.intp]:
+def total(parts: Mapping[str, Floats]) -> Floats:
+    """The sum of what each signal contributes, shape (n,); of at least one signal."""
+    first, *others = parts.values()
+    out = first.copy()
+    for part in others:
+        out += part
+    return out
+
+
+def alternating(first: Ids, second: Ids) -> Ids:
+    """The ids of two rankings by their better rank, one of each in turn, each once; longer lists only add behind."""
+    ids = np.concatenate([first, second])
+    turn = np.concatenate([np.arange(0, 2 * len(first), 2), np.arange(1, 2 * len(second), 2)])
+    ids = ids[np.argsort(turn, kind="stable")]
+    return np.asarray(ids[np.sort(np.unique(ids, return_index=True)[1])])
+
+
+def best_first(scores: Floats, rids: Ids, k: int) -> npt.NDArray[np.intp]:
     """Places of the k best scores, best first; of equals, the smaller row id first."""
     return np.lexsort((rids, -scores))[:k]

@@ -10,11 +10,20 @@ from ums_core.records.check import check_label, check_namespace, check_text
 from ums_core.records.filter import Filter
 from ums_core.records.memory import TEXT, Memory, Namespace, Vector
 
-__all__ = ["MODES", "Health", "Hit", "Mode", "Page", "Query"]
+__all__ = ["KINDS", "MODES", "SIGNALS", "Health", "Hit", "Kind", "Mode", "Page", "Query"]
 
 Mode = Literal["hybrid", "vector", "keyword"]
 MODES: tuple[Mode, ...] = ("hybrid", "vector", "keyword")
-SIGNALS = ("dense", "lexical")
+Kind = Literal["dialogue", "assistant", "notes"]
+KINDS: tuple[Kind, ...] = ("dialogue", "assistant", "notes")
+# What a weight may be given for: the fields of ums_core.ranking.profile.Profile. The first two are the shares.
+SHARES = ("dense", "lexical")
+SIGNALS = (
+    *SHARES,
+    *("before", "after_question", "after", "before_2", "after_2"),
+    *("named_speaker", "question", "length", "user", "reply"),
+)
+MAX_CONTEXT = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +39,20 @@ class Query:
         mode: ``hybrid`` fuses vectors and keywords; ``vector`` and ``keyword`` use one alone.
         modality: which vectors to compare with.
         level: only memories of this level; None is all.
-        weights: share of each signal in the fusion, ``dense`` and ``lexical``, non-negative; None is the default.
+        weights: in place of those of the profile, by the names of its fields. ``dense`` and ``lexical`` are shares,
+            non-negative: one alone leaves the other out.
+        kind: what the memories are: ``dialogue`` of peers, ``assistant`` for a user with an assistant, ``notes``
+            without order. None infers it for each session, from the roles of its memories.
+        offset: how many of the best hits are left out, so that pages add up.
+        min_score: only hits of at least this score; a cosine in mode ``vector``, elsewhere comparable within an answer.
+        diversity: share in [0, 1] of being unlike the hits before, against being a good answer: 1 - lambda of MMR;
+            None ranks by score alone.
+        explain: whether each hit says what every signal contributed to its score.
+        context: how many turns before and after each hit come with it, up to 50.
+        group: ``session`` puts the hits of a session together, as they were said, and sessions in the
+            order of their best hit; None keeps the best first.
+        max_tokens: estimated tokens of all that comes back, hits and context; what does not fit is left out, and the
+            next best is tried.
 
     Raises:
         InvalidQuery, InvalidNamespace, InvalidText, InvalidFilter: by the part that is unusable.
@@ -45,6 +67,14 @@ class Query:
     modality: str = TEXT
     level: int | None = None
     weights: Mapping[str, float] | None = None
+    kind: Kind | None = None
+    offset: int = 0
+    min_score: float | None = None
+    diversity: float | None = None
+    explain: bool = False
+    context: int = 0
+    group: Literal["session"] | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Check every field once and bring the filter into its one form."""
@@ -57,8 +87,7 @@ class Query:
             raise InvalidQuery(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if self.mode == "keyword" and not (self.text or "").strip():
             raise InvalidQuery("a keyword search needs a text; give text=, or use mode='vector'")
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise InvalidQuery(f"k must be an integer of at least 1, got {self.k!r}")
+        _whole(self.k, "k", 1)
         if self.namespace or not isinstance(self.namespace, tuple):
             put(self, "namespace", check_namespace(self.namespace))
         check_label(self.modality, "modality")
@@ -68,18 +97,58 @@ class Query:
             put(self, "filter", Filter.parse(self.filter))
         if self.weights is not None:
             put(self, "weights", _weights(self.weights))
+        self._check_answer()
+
+    def _check_answer(self) -> None:
+        """Check what shapes the answer; the defaults need no look."""
+        if self.kind is not None and self.kind not in KINDS:
+            raise InvalidQuery(f"kind must be one of {', '.join(KINDS)} or None, got {self.kind!r}")
+        if self.offset != 0 or isinstance(self.offset, bool):
+            _whole(self.offset, "offset", 0)
+        if self.min_score is not None:
+            _finite(self.min_score, "min_score")
+        if self.diversity is not None and not 0 <= _finite(self.diversity, "diversity") <= 1:
+            raise InvalidQuery(f"diversity must lie between 0, relevance alone, and 1, got {self.diversity!r}")
+        if not isinstance(self.explain, bool):
+            raise InvalidQuery(f"explain must be True or False, got {self.explain!r}")
+        if (self.context != 0 or isinstance(self.context, bool)) and _whole(self.context, "context", 0) > MAX_CONTEXT:
+            raise InvalidQuery(
+                f"context must be at most {MAX_CONTEXT} turns, got {self.context}; scan reads whole sessions"
+            )
+        if self.group not in (None, "session"):
+            raise InvalidQuery(f"group must be 'session' or None, got {self.group!r}")
+        if self.max_tokens is not None:
+            _whole(self.max_tokens, "max_tokens", 1)
+            if self.offset:
+                raise InvalidQuery(
+                    "max_tokens leaves out what does not fit, so its pages would not add up: give a larger budget "
+                    "instead of an offset"
+                )
+
+
+def _whole(value: object, name: str, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InvalidQuery(f"{name} must be an integer of at least {low}, got {value!r}")
+    return value
+
+
+def _finite(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidQuery(f"{name} must be a finite number, got {value!r}")
+    return value
 
 
 def _weights(weights: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(weights, Mapping) or not weights:
-        raise InvalidQuery(f"weights must map {' and '.join(SIGNALS)} to numbers, got {weights!r}")
+        raise InvalidQuery(f"weights must map names of signals to numbers, got {weights!r}; such as {{'dense': 1.0}}")
     for name, value in weights.items():
         if name not in SIGNALS:
             raise InvalidQuery(f"unknown signal {name!r} in weights; known are {', '.join(SIGNALS)}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise InvalidQuery(f"the weight of {name!r} must be a finite number of at least 0, got {value!r}")
-    if not any(weights.values()):
-        raise InvalidQuery("at least one weight must be greater than 0")
+        if _finite(value, f"the weight of {name!r}") < 0 and name in SHARES:
+            raise InvalidQuery(f"the weight of {name!r} is a share of at least 0, got {value!r}")
+    shares = [value for name, value in weights.items() if name in SHARES]
+    if shares and not any(shares):
+        raise InvalidQuery("at least one of the weights of dense and lexical must be greater than 0")
     return dict(weights)
 
 
@@ -92,12 +161,21 @@ class Hit:
         score: higher is better; comparable only within one result.
         similarity: cosine of the query and the best passage, in [-1, 1]; None where no vector was compared.
         passage: which of the memory's passages matched best.
+        signals: what each signal contributed, by name; the score is their sum. None unless the query says ``explain``.
+        kind: as what the memory was ranked, likewise; None as well where the mode ranks all alike.
+        before: the turns before it that ``Query.context`` asks for, in the order of the conversation. Like hits, they
+            meet the filter of the query.
+        after: the turns after it.
     """
 
     memory: Memory
     score: float
     similarity: float | None = None
     passage: int = 0
+    signals: dict[str, float] | None = None
+    kind: Kind | None = None
+    before: tuple[Memory, ...] = ()
+    after: tuple[Memory, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
