@@ -1,0 +1,1 @@
+"""The command line, ``ums``: one file a group of commands, put together in ``app``. Needs the extra ``cli``."""
