@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from ums_core.channels.build import open_store
 from ums_core.channels.local import LocalStore
-from ums_core.errors import StoreClosed
+from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 from ums_core.pipeline.reembed import Progress
-from ums_core.ports import Embedder
+from ums_core.ports import Embedder, MemoryStore
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.settings import PerfSettings, UnifiedSettings
 
@@ -30,27 +30,32 @@ class EnhancedMemoryStore:
     commit: give it an ``idempotency_key`` if it is to be repeated.
 
     Args:
-        source: settings, which open a store at the first use and close it with this object; a store, which stays its
-            owner's; None reads the environment.
+        source: settings, which open a store at the first use and close it with this object; a store of any channel,
+            which stays its owner's; None reads the environment.
+
+    Raises:
+        SettingsError: the source is something else.
     """
 
-    def __init__(self, source: UnifiedSettings | LocalStore | None = None) -> None:
-        self._store: LocalStore | None = None
+    def __init__(self, source: UnifiedSettings | MemoryStore | None = None) -> None:
+        self._store: MemoryStore | None = None
         self._settings: UnifiedSettings | None = None
         # Of a store that is given, only the number of threads is to be set, and nothing read from the environment.
         perf = PerfSettings()
-        if isinstance(source, LocalStore):
-            self._store = source
-        else:
+        if source is None or isinstance(source, UnifiedSettings):
             self._settings = source or UnifiedSettings()
             perf = self._settings.perf
+        elif isinstance(source, MemoryStore):
+            self._store = source
+        else:
+            raise SettingsError(f"a store or settings were due, got {type(source).__name__}; see open_store(settings)")
         self._owns = self._store is None
         self._closed = False
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(perf.max_workers, thread_name_prefix="ums")
 
     @property
-    def sync(self) -> LocalStore:
+    def sync(self) -> MemoryStore:
         """The same store for callers without a loop; opened at the first use, which blocks."""
         with self._lock:
             if self._store is None:
@@ -127,11 +132,13 @@ class EnhancedMemoryStore:
         self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None
     ) -> Receipt:
         """Delete for good, with all that was derived, and say so in a receipt; see ``LocalStore.erase``."""
-        return await self._hop(lambda: self.sync.erase(ids, namespace=namespace, idempotency_key=idempotency_key))
+        return await self._hop(
+            lambda: self._local("erase").erase(ids, namespace=namespace, idempotency_key=idempotency_key)
+        )
 
     async def verify_erased(self, receipt: Receipt) -> list[str]:
         """What is left of an erasure, in words; empty when there is nothing."""
-        return await self._hop(lambda: self.sync.verify_erased(receipt))
+        return await self._hop(lambda: self._local("verify_erased").verify_erased(receipt))
 
     async def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``; what has expired is never among them."""
@@ -167,19 +174,19 @@ class EnhancedMemoryStore:
 
     async def reembed(self, embedder: Embedder | str | None = None, *, progress: Progress | None = None) -> int:
         """Embed every text anew with another embedder and switch to it at once; see ``LocalStore.reembed``."""
-        return await self._hop(lambda: self.sync.reembed(embedder, progress=progress))
+        return await self._hop(lambda: self._local("reembed").reembed(embedder, progress=progress))
 
     async def verify(self) -> list[str]:
         """Differences between the indexes and storage, in words; empty when there is none."""
-        return await self._hop(lambda: self.sync.verify())  # noqa: PLW0108  # opens the store in the pool, not here
+        return await self._hop(lambda: self._local("verify").verify())
 
     async def settle(self) -> None:
         """Return when no index has work left in the background; searches never need it."""
-        await self._hop(lambda: self.sync.settle())  # noqa: PLW0108  # opens the store in the pool, not here
+        await self._hop(lambda: self._local("settle").settle())
 
     async def close_models(self) -> None:
         """Free the embedder's weights; the next text loads them again."""
-        await self._hop(lambda: self.sync.close_models())  # noqa: PLW0108  # opens the store in the pool, not here
+        await self._hop(lambda: self._local("close_models").close_models())
 
     async def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         """Set keys of a collection to bytes or JSON values, all or none."""
@@ -223,6 +230,15 @@ class EnhancedMemoryStore:
     async def __aexit__(self, *_: object) -> None:
         """Close the store."""
         await self.close()
+
+    def _local(self, verb: str) -> LocalStore:
+        store = self.sync
+        if not isinstance(store, LocalStore):
+            raise NotOnThisChannel(
+                f"{verb} is for a store on this device, and this is a {type(store).__name__}; "
+                "call it on what open_store(settings) returns where the database is"
+            )
+        return store
 
     async def _hop(self, work: Callable[[], T]) -> T:
         if self._closed:

@@ -17,6 +17,7 @@
     ├── IdempotencyConflict               one idempotency key, two different writes
     ├── EmbedderMismatch                  the database is bound to another embedder
     ├── IndexRecovering                   the index is being rebuilt; writes wait (``retry_after_s``)
+    ├── NotOnThisChannel                  a verb that only a store on this device has
     ├── MissingExtra (ImportError)        an optional package is needed; the message names the extra
     └── StorageError (OSError)
         ├── StoreClosed                   the store was closed
@@ -52,6 +53,7 @@ __all__ = [
     "MemoryNotFound",
     "MissingExtra",
     "NotADatabase",
+    "NotOnThisChannel",
     "SettingsError",
     "StorageError",
     "StoreClosed",
@@ -160,6 +162,12 @@ class IndexRecovering(UMSError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class NotOnThisChannel(UMSError):
+    """The verb is one that only a store on this device has, and the store is of another channel."""
+
+    code = "not_on_this_channel"
 
 
 class MissingExtra(UMSError, ImportError):

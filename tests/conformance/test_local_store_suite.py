@@ -136,6 +136,20 @@ class Waiting:
     def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
         return self._run(self._door.namespaces(prefix=prefix))
 
+    def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
+        self._run(self._door.kv_put(collection, items))
+
+    def kv_get(self, collection: str, keys: Sequence[str]) -> list[object]:
+        return self._run(self._door.kv_get(collection, keys))
+
+    def kv_delete(self, collection: str, keys: Sequence[str]) -> int:
+        return self._run(self._door.kv_delete(collection, keys))
+
+    def kv_scan(
+        self, collection: str, *, prefix: str = "", after: str = "", limit: int = 1000, descending: bool = False
+    ) -> list[tuple[str, object]]:
+        return self._run(self._door.kv_scan(collection, prefix=prefix, after=after, limit=limit, descending=descending))
+
     def health(self) -> Health:
         return self._run(self._door.health())
 

@@ -2,11 +2,30 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any, Self, cast
 
 import pytest
 
-from ums_core import Draft, EnhancedMemoryStore, Patch, Query, UnifiedSettings, open_store
-from ums_core.errors import StoreClosed
+from ums_core import Draft, EnhancedMemoryStore, MemoryStore, Patch, Query, UnifiedSettings, open_store
+from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
+
+
+class Elsewhere:
+    """A store of another channel, as anybody may write one: every verb of the protocol and no more."""
+
+    def __init__(self, inner: MemoryStore) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        if not hasattr(MemoryStore, name):
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inner.close()
 
 
 async def test_every_verb_works_through_the_door() -> None:
@@ -95,6 +114,23 @@ async def test_a_door_closed_before_its_first_use_does_not_open() -> None:
     await door.close()
     with pytest.raises(StoreClosed):
         _ = door.sync
+
+
+async def test_a_door_opens_to_any_store_and_says_what_only_a_local_one_can() -> None:
+    with open_store(UnifiedSettings.for_testing()) as inner:
+        door = EnhancedMemoryStore(cast("MemoryStore", Elsewhere(inner)))
+        made = await door.add_memory("hello world")
+        assert await door.get([made.id]) == inner.get([made.id]) == [made]
+        for verb in (door.verify, door.settle, door.close_models, door.reembed):
+            with pytest.raises(NotOnThisChannel, match=f"{verb.__name__} .* Elsewhere"):
+                await verb()
+        await door.close()
+
+
+def test_a_door_to_nothing_that_is_a_store_is_refused() -> None:
+    source: Any = "sqlite:///memory.db"
+    with pytest.raises(SettingsError, match="str"):
+        EnhancedMemoryStore(source)
 
 
 async def test_settings_come_from_the_environment_when_none_are_given(

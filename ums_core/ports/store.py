@@ -80,6 +80,33 @@ class MemoryStore(Protocol):
         """All namespaces under the prefix that hold a memory, in ascending order of labels."""
         ...
 
+    def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
+        """Set keys of a collection to bytes or JSON values, all or none.
+
+        For the small things that an adapter keeps beside memories; they are no memories, and no search finds them.
+
+        Raises:
+            InvalidInput: a name that is not a plain string, or a value that is neither bytes nor JSON.
+        """
+        ...
+
+    def kv_get(self, collection: str, keys: Sequence[str]) -> list[object]:
+        """The values in the order of the keys, None where there is none."""
+        ...
+
+    def kv_delete(self, collection: str, keys: Sequence[str]) -> int:
+        """Delete keys of a collection and return how many there were."""
+        ...
+
+    def kv_scan(
+        self, collection: str, *, prefix: str = "", after: str = "", limit: int = 1000, descending: bool = False
+    ) -> list[tuple[str, object]]:
+        """Keys that begin with ``prefix`` and follow ``after``, with their values, at most ``limit``.
+
+        The order is that of code points, ascending or descending; an empty ``after`` is the start of it.
+        """
+        ...
+
     def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""
         ...

@@ -38,6 +38,7 @@ __all__ = ["StoreRefusals"]
 NOT_BY_INPUT = {
     *("UMSError", "InvalidInput", "StorageError"),  # roots, never raised themselves
     *("IndexRecovering", "MissingExtra"),  # of the machine's state
+    "NotOnThisChannel",  # of the awaitable door, for verbs beyond the protocol
     *("DirectoryNotWritable", "DiskFull", "NotADatabase", "DatabaseTooNew", "DatabaseBusy"),  # of the disk's
 }
 BAD_TEXTS = ("a lone \ud800 surrogate", 5, None, b"bytes")

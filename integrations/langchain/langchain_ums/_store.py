@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from ums_core import EnhancedMemoryStore, LocalStore
+from ums_core import EnhancedMemoryStore, MemoryStore
 
 __all__ = ["Faces"]
 
@@ -18,13 +18,13 @@ class Faces:
     """
 
     def __init__(self, given: object) -> None:
-        if not isinstance(given, LocalStore | EnhancedMemoryStore):
+        if not isinstance(given, MemoryStore | EnhancedMemoryStore):
             kind = type(given).__name__
             raise TypeError(f"store must be what open_store(settings) returns, or an EnhancedMemoryStore, got {kind}")
         self.given = given
 
     @property
-    def sync(self) -> LocalStore:
+    def sync(self) -> MemoryStore:
         """The blocking face; an ``EnhancedMemoryStore`` opens its store at the first use."""
         return self.given.sync if isinstance(self.given, EnhancedMemoryStore) else self.given
 

@@ -6,7 +6,7 @@ from typing import Any
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage, ChatMessage, messages_from_dict, messages_to_dict
 
-from ums_core import Draft, EnhancedMemoryStore, LocalStore, Memory, Query
+from ums_core import Draft, EnhancedMemoryStore, Memory, MemoryStore, Query
 
 from ._store import Faces
 
@@ -40,7 +40,7 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
 
     def __init__(
         self,
-        store: LocalStore | EnhancedMemoryStore,
+        store: MemoryStore | EnhancedMemoryStore,
         session_id: str,
         *,
         namespace: tuple[str, ...] = ("chat",),

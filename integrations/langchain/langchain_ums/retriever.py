@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import PrivateAttr, SkipValidation, model_validator
 
-from ums_core import EnhancedMemoryStore, Filter, Hit, LocalStore, Query
+from ums_core import EnhancedMemoryStore, Filter, Hit, MemoryStore, Query
 
 from ._store import Faces
 
@@ -41,7 +41,7 @@ class UMSRetriever(BaseRetriever):
         TypeError: a call names an option that does not exist.
     """
 
-    store: LocalStore | EnhancedMemoryStore
+    store: MemoryStore | EnhancedMemoryStore
     k: int = 4
     namespace: tuple[str, ...] = ()
     # Query checks it; pydantic would take any dict with a key "op" for a Filter.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from ums_core import EnhancedMemoryStore, Filter, Hit, LocalStore, Query
+from ums_core import EnhancedMemoryStore, Filter, Hit, MemoryStore, Query
 
 __all__ = ["UMSRetriever"]
 
@@ -45,7 +45,7 @@ class UMSRetriever(BaseRetriever):
 
     def __init__(
         self,
-        store: LocalStore | EnhancedMemoryStore,
+        store: MemoryStore | EnhancedMemoryStore,
         k: int = 10,
         namespace: tuple[str, ...] = (),
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
@@ -71,8 +71,8 @@ class UMSRetriever(BaseRetriever):
         return replace(self._query, text=bundle.query_str)
 
 
-def _checked(store: object) -> LocalStore | EnhancedMemoryStore:
-    if not isinstance(store, LocalStore | EnhancedMemoryStore):
+def _checked(store: object) -> MemoryStore | EnhancedMemoryStore:
+    if not isinstance(store, MemoryStore | EnhancedMemoryStore):
         kind = type(store).__name__
         raise TypeError(f"store must be what open_store(settings) returns, or an EnhancedMemoryStore, got {kind}")
     return store
