@@ -164,9 +164,14 @@ class EnhancedMemoryStore:
         """How many memories there are under a namespace prefix."""
         return await self._hop(lambda: self.sync.count(namespace=namespace, filter=filter))
 
-    async def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
-        """All namespaces under the prefix that hold a memory, in ascending order of labels."""
-        return await self._hop(lambda: self.sync.namespaces(prefix=prefix))
+    async def namespaces(
+        self,
+        *,
+        prefix: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    ) -> list[Namespace]:
+        """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
+        return await self._hop(lambda: self.sync.namespaces(prefix=prefix, filter=filter))
 
     async def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""

@@ -133,8 +133,13 @@ class Waiting:
     ) -> int:
         return self._run(self._door.count(namespace=namespace, filter=filter))
 
-    def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
-        return self._run(self._door.namespaces(prefix=prefix))
+    def namespaces(
+        self,
+        *,
+        prefix: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the protocol's name
+    ) -> list[Namespace]:
+        return self._run(self._door.namespaces(prefix=prefix, filter=filter))
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         self._run(self._door.kv_put(collection, items))

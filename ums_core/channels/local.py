@@ -200,9 +200,14 @@ class LocalStore:
         """How many memories there are under a namespace prefix."""
         return self._database.count(check_namespace(namespace), _filter(filter))
 
-    def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
-        """All namespaces under the prefix that hold a memory, in ascending order of labels."""
-        return self._database.namespaces(check_namespace(prefix))
+    def namespaces(
+        self,
+        *,
+        prefix: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    ) -> list[Namespace]:
+        """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
+        return self._database.namespaces(check_namespace(prefix), _filter(filter))
 
     def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""

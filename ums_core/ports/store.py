@@ -76,8 +76,13 @@ class MemoryStore(Protocol):
         """How many memories there are under a namespace prefix."""
         ...
 
-    def namespaces(self, *, prefix: Namespace = ()) -> list[Namespace]:
-        """All namespaces under the prefix that hold a memory, in ascending order of labels."""
+    def namespaces(
+        self,
+        *,
+        prefix: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    ) -> list[Namespace]:
+        """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
         ...
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:

@@ -195,10 +195,10 @@ class Database:
         with self.reader() as connection:
             return listing.count(connection, condition_sql(namespace, condition))
 
-    def namespaces(self, prefix: Namespace) -> list[Namespace]:
-        """The namespaces under a prefix that hold a memory."""
+    def namespaces(self, prefix: Namespace, condition: Filter | None) -> list[Namespace]:
+        """The namespaces under a prefix that hold a memory which meets the condition."""
         with self.reader() as connection:
-            return listing.namespaces(connection, prefix)
+            return listing.namespaces(connection, prefix, condition_sql((), condition))
 
     def allowed(self, namespace: Namespace, condition: Filter | None) -> RowSet | None:
         """The rows that meet the conditions, from the cache as far as it reaches; see the port."""

@@ -43,11 +43,13 @@ def count(connection: Connection, condition: Condition) -> int:
     return int(connection.execute(f"SELECT count(*) FROM memories m {where}", values).fetchone()[0])
 
 
-def namespaces(connection: Connection, prefix: Namespace) -> list[Namespace]:
-    """The namespaces under a prefix that hold a memory, ascending."""
+def namespaces(connection: Connection, prefix: Namespace, condition: Condition) -> list[Namespace]:
+    """The namespaces under a prefix that hold a memory which meets the condition, ascending."""
+    sql, values = condition
     where = "n.path >= ? AND n.path < ? AND" if prefix else ""
     found = connection.execute(
-        f"SELECT n.path FROM namespaces n WHERE {where} EXISTS (SELECT 1 FROM memories m WHERE m.nid = n.nid)",
-        prefix_range(prefix) if prefix else (),
+        f"SELECT n.path FROM namespaces n WHERE {where} "
+        f"EXISTS (SELECT 1 FROM memories m WHERE m.nid = n.nid {f'AND {sql}' if sql else ''})",
+        (*(prefix_range(prefix) if prefix else ()), *values),
     ).fetchall()
     return sorted(decode_namespace(row[0]) for row in found)

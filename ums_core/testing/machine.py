@@ -134,10 +134,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert everything(self.store, prefix, condition, page=page) == expected
         assert self.store.count(namespace=prefix, filter=condition) == len(expected)
 
-    @rule(prefix=_prefixes)
-    def namespaces(self, prefix: Namespace) -> None:
-        """Those that hold a memory."""
-        assert self.store.namespaces(prefix=prefix) == sorted({i[0] for i in self._meeting(prefix, None)})
+    @rule(prefix=_prefixes, condition=st.none() | conditions())
+    def namespaces(self, prefix: Namespace, condition: Filter | None) -> None:
+        """Those that hold a memory which meets the filter."""
+        expected = sorted({identity[0] for identity in self._meeting(prefix, condition)})
+        assert self.store.namespaces(prefix=prefix, filter=condition) == expected
 
     @rule(identities=st.lists(st.tuples(_namespaces, _ids), max_size=3))
     def get(self, identities: list[Identity]) -> None:

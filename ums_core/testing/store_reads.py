@@ -235,6 +235,13 @@ class StoreReads(StoreCase):
         store.add([self.draft("1", namespace=("b",))])
         assert store.namespaces(prefix=("b",)) == [("b",)]
 
+    def test_namespaces_are_those_of_the_memories_that_meet_a_filter(self, store: MemoryStore) -> None:
+        places = {"1": ("a",), "2": ("a", "b"), "3": ("c",)}
+        store.add([self.draft(id_, namespace=place, level=int(id_)) for id_, place in places.items()])
+        assert store.namespaces(filter={"level": {"$gte": 2}}) == [("a", "b"), ("c",)]
+        assert store.namespaces(prefix=("a",), filter={"level": {"$gte": 2}}) == [("a", "b")]
+        assert store.namespaces(filter={"role": "nobody"}) == []
+
     def found(self, store: MemoryStore, query: Query) -> list[str]:
         """The ids of the hits."""
         return [hit.memory.id for hit in store.search(query)]

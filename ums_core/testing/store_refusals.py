@@ -167,6 +167,7 @@ OF_VERBS = [
     *_on("namespaces under", InvalidNamespace, BAD_NAMESPACES, lambda s, v: s.namespaces(prefix=v)),
     *_on("scan by", InvalidFilter, BAD_FILTERS, lambda s, v: s.scan(filter=v)),
     *_on("count by", InvalidFilter, BAD_FILTERS, lambda s, v: s.count(filter=v)),
+    *_on("namespaces by", InvalidFilter, BAD_FILTERS, lambda s, v: s.namespaces(filter=v)),
     *_on("get of", InvalidField, BAD_LABELS, lambda s, v: s.get([v])),
     *_on("delete of", InvalidField, BAD_LABELS, lambda s, v: s.delete(["a", v])),
     *_on("ids", InvalidQuery, ("a",), lambda s, v: s.get(v)),
