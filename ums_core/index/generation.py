@@ -138,10 +138,11 @@ class Generation:
         plain = rows.dead is None and not rows.repeats
         width = walk_width(self.params, k, rows.live)
         while width is not None and k < rows.live:
-            at = rows.first_live(self.graph.nearest(vector, k if plain else width, width), k)
-            if len(at) == k:
-                return rows.rank(vector, at, k)
-            width = wider(width, rows.live)
+            near = self.graph.nearest(vector, k + 1 if plain else width, width)
+            ranking = self._settled(vector, near, k)
+            if ranking is not None:
+                return ranking
+            plain, width = False, wider(width, rows.live)
         return rows.nearest(vector, k)
 
     def nearest_allowed(self, vector: Floats, k: int, allowed: RowSet) -> Ranking:
@@ -159,11 +160,16 @@ class Generation:
         scanned = family.copy is not None
         if width and probe_pays(width, allowed=len(at), misses=family.misses, scanned=scanned):
             near = self.graph.nearest(vector, width, 2 * width)
-            near = rows.first_live(near[held(allowed.rids, rows.rids[near])], k)
-            if len(near) == k:
-                return rows.rank(vector, near, k)
+            ranking = self._settled(vector, near[held(allowed.rids, rows.rids[near])], k)
+            if ranking is not None:
+                return ranking
             family.misses += 1
         return self._scan(vector, k, family)
+
+    def _settled(self, vector: Floats, near: Positions, k: int) -> Ranking | None:
+        """The k best of a walk, or None where it found fewer, or where equals may wait behind the last of them."""
+        rids, cosines = self.rows.rank(vector, self.rows.first_live(near, k + 1), k + 1)
+        return (rids[:k], cosines[:k]) if len(rids) > k and cosines[k] < cosines[k - 1] else None
 
     def _scan(self, vector: Floats, k: int, family: _Family) -> Ranking:
         """The k nearest of a family, exactly; half precision only chooses what is compared in full."""
