@@ -27,7 +27,7 @@ types: $(VENV)/.dev
 	cd integrations/llama-index && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p llama_index.retrievers.ums
 
 tests: $(VENV)/.dev
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests integrations --cov --cov-report=term -q
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests integrations -n auto --cov --cov-report=term -q
 
 bench: $(VENV)/.dev  ## time the store beside raw libraries and Chroma (some minutes)
 	$(BIN)/python -m ums_core.bench store
