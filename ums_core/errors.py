@@ -12,12 +12,19 @@
     │   │   └── DimensionMismatch         a vector of another length than the database holds
     │   ├── InvalidFilter                 unknown operator, or a value the operator cannot take
     │   ├── InvalidQuery                  k, weights, mode, cursor or the lack of a text and a vector
+    │   ├── TooLarge                      a body, a batch or a filter beyond the service's limits
     │   └── SettingsError                 an unknown or contradictory setting
     ├── MemoryNotFound (KeyError)         an update names a memory that does not exist
     ├── IdempotencyConflict               one idempotency key, two different writes
     ├── EmbedderMismatch                  the database is bound to another embedder
-    ├── IndexRecovering                   the index is being rebuilt; writes wait (``retry_after_s``)
     ├── NotOnThisChannel                  a verb that only a store on this device has
+    ├── TryLater                          what passes by itself (``retry_after_s``)
+    │   ├── IndexRecovering               the index is being rebuilt; writes wait
+    │   ├── RateLimited                   too many calls with one token
+    │   └── Overloaded                    the service is at its limit, starting or stopping
+    ├── Unauthenticated (PermissionError) no token, or one that does not hold
+    ├── Forbidden (PermissionError)       the token has not the scope that the call needs
+    ├── RemoteError (ConnectionError)     the service failed, or its answer cannot be understood
     ├── MissingExtra (ImportError)        an optional package is needed; the message names the extra
     └── StorageError (OSError)
         ├── StoreClosed                   the store was closed
@@ -31,6 +38,8 @@
         └── DatabaseBusy                  another process kept the write lock for too long
 """
 
+from collections.abc import Mapping, Sequence
+
 __all__ = [
     "DatabaseBusy",
     "DatabaseEncrypted",
@@ -40,6 +49,7 @@ __all__ = [
     "DirectoryNotWritable",
     "DiskFull",
     "EmbedderMismatch",
+    "Forbidden",
     "IdempotencyConflict",
     "IndexRecovering",
     "InvalidField",
@@ -54,10 +64,16 @@ __all__ = [
     "MissingExtra",
     "NotADatabase",
     "NotOnThisChannel",
+    "Overloaded",
+    "RateLimited",
+    "RemoteError",
     "SettingsError",
     "StorageError",
     "StoreClosed",
+    "TooLarge",
+    "TryLater",
     "UMSError",
+    "Unauthenticated",
     "WrongKey",
 ]
 
@@ -73,9 +89,14 @@ class UMSError(Exception):
 
 
 class InvalidInput(UMSError, ValueError):
-    """What the caller gave cannot be used; nothing was written."""
+    """What the caller gave cannot be used; nothing was written.
+
+    Attributes:
+        places: where in the body of a request, and why, if it came over a network: ``at``, ``message``, ``type``.
+    """
 
     code = "invalid_input"
+    places: Sequence[Mapping[str, str]] = ()
 
 
 class InvalidNamespace(InvalidInput):
@@ -126,6 +147,12 @@ class InvalidQuery(InvalidInput):
     code = "invalid_query"
 
 
+class TooLarge(InvalidInput):
+    """A body, a batch, a number of hits or a filter is beyond the limits of the service."""
+
+    code = "too_large"
+
+
 class SettingsError(InvalidInput):
     """A setting is unknown, malformed, or contradicts another one."""
 
@@ -133,7 +160,7 @@ class SettingsError(InvalidInput):
 
 
 class MemoryNotFound(UMSError, KeyError):
-    """A memory that the call names does not exist; nothing was written."""
+    """A memory that the call names is unknown; nothing was written."""
 
     code = "memory_not_found"
 
@@ -150,14 +177,26 @@ class EmbedderMismatch(UMSError):
     code = "embedder_mismatch"
 
 
-class IndexRecovering(UMSError):
-    """The index is being rebuilt from storage: reads go on, writes are refused for a while.
+class Unauthenticated(UMSError, PermissionError):
+    """The call came without a token, or with one that is unknown, expired or revoked."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(UMSError, PermissionError):
+    """The token does not have the scope that this call needs."""
+
+    code = "forbidden"
+
+
+class TryLater(UMSError):
+    """What passes by itself; nothing was done.
 
     Attributes:
         retry_after_s: seconds after which a retry is likely to be accepted.
     """
 
-    code = "index_recovering"
+    code = "try_later"
 
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -168,6 +207,30 @@ class NotOnThisChannel(UMSError):
     """The verb is one that only a store on this device has, and the store is of another channel."""
 
     code = "not_on_this_channel"
+
+
+class RateLimited(TryLater):
+    """Too many calls were made with this token; nothing was done."""
+
+    code = "rate_limited"
+
+
+class Overloaded(TryLater):
+    """The service is at its limit, starting, or stopping; nothing was done."""
+
+    code = "overloaded"
+
+
+class RemoteError(UMSError, ConnectionError):
+    """The service failed, or answered what this version does not understand."""
+
+    code = "remote_error"
+
+
+class IndexRecovering(TryLater):
+    """The index is being rebuilt from storage: reads go on, writes are refused for a while."""
+
+    code = "index_recovering"
 
 
 class MissingExtra(UMSError, ImportError):

@@ -1,12 +1,12 @@
 """The channel on this device: one database file and its indexes, without a network."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Self, TypeVar
 
-from ums_core.errors import InvalidField, InvalidQuery, SettingsError, StoreClosed
+from ums_core.errors import SettingsError, StoreClosed
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest, Prepared
 from ums_core.pipeline.patch import patched
@@ -15,6 +15,14 @@ from ums_core.pipeline.repeat import answer_of, draft_parts, existing, patch_par
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Embedder, Forgetful
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
+from ums_core.records.arguments import (
+    check_batch,
+    check_cursor,
+    check_filter,
+    check_ids,
+    check_limit,
+    check_query,
+)
 from ums_core.records.check import check_label, check_namespace
 from ums_core.records.memory import TEXT
 from ums_core.storage import kv
@@ -61,7 +69,7 @@ class LocalStore:
     def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
         """Store the drafts durably and return them as memories, in the same order; see the protocol."""
         self._writable()
-        drafts = _batch(drafts, Draft)
+        drafts = check_batch(drafts, Draft)
         if not drafts:
             return []
         if idempotency_key is None:
@@ -88,12 +96,12 @@ class LocalStore:
 
     def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
         """The memories of one exact namespace, in the order of the ids, None where there is none."""
-        return self._database.get(_ids(ids), check_namespace(namespace), vectors=vectors)
+        return self._database.get(check_ids(ids), check_namespace(namespace), vectors=vectors)
 
     def update(self, patches: Sequence[Patch], *, idempotency_key: str | None = None) -> list[Memory]:
         """Change some fields of existing memories and return them as they are now; see the protocol."""
         self._writable()
-        patches = _batch(patches, Patch)
+        patches = check_batch(patches, Patch)
         if not patches:
             return []
 
@@ -114,7 +122,7 @@ class LocalStore:
     def delete(self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None) -> int:
         """Delete from one exact namespace, and return how many there were; unknown ids are ignored."""
         self._writable()
-        ids, namespace = _ids(ids), check_namespace(namespace)
+        ids, namespace = check_ids(ids), check_namespace(namespace)
         if idempotency_key is None:
             return self._database.write(lambda tx: tx.delete(ids, namespace)) if ids else 0
         check_label(idempotency_key, "idempotency_key")
@@ -136,7 +144,7 @@ class LocalStore:
             IndexRecovering, IdempotencyConflict, StorageError: as ``delete``.
         """
         self._writable()
-        ids, namespace = _ids(ids), check_namespace(namespace)
+        ids, namespace = check_ids(ids), check_namespace(namespace)
         name = self._database.database_id
         if idempotency_key is None:
             receipt = self._database.write(lambda tx: erase(tx, ids, namespace, name))
@@ -172,9 +180,7 @@ class LocalStore:
 
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``; what has expired is never among them."""
-        if not isinstance(query, Query):
-            raise InvalidQuery(f"search takes a Query, got {type(query).__name__}; write Query(text={query!r})")
-        return self._retrieve.search(query)
+        return self._retrieve.search(check_query(query))
 
     def scan(
         self,
@@ -185,11 +191,9 @@ class LocalStore:
         cursor: int | None = None,
     ) -> Page:
         """One page of all memories under a namespace prefix, in the order in which they were first stored."""
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InvalidQuery(f"limit must be an integer of at least 1, got {limit!r}")
-        if cursor is not None and (isinstance(cursor, bool) or not isinstance(cursor, int) or cursor >= 2**63):
-            raise InvalidQuery(f"cursor must be what the page before said, or None for the first, got {cursor!r}")
-        return self._database.scan(check_namespace(namespace), _filter(filter), limit, cursor or 0)
+        return self._database.scan(
+            check_namespace(namespace), check_filter(filter), check_limit(limit), check_cursor(cursor) or 0
+        )
 
     def count(
         self,
@@ -198,7 +202,7 @@ class LocalStore:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
     ) -> int:
         """How many memories there are under a namespace prefix."""
-        return self._database.count(check_namespace(namespace), _filter(filter))
+        return self._database.count(check_namespace(namespace), check_filter(filter))
 
     def namespaces(
         self,
@@ -207,7 +211,7 @@ class LocalStore:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
     ) -> list[Namespace]:
         """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
-        return self._database.namespaces(check_namespace(prefix), _filter(filter))
+        return self._database.namespaces(check_namespace(prefix), check_filter(filter))
 
     def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""
@@ -322,25 +326,3 @@ def _add(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:
     for modality, identity in prepared.identities.items():
         tx.bind(modality, identity)
     return tx.add(prepared.rows)
-
-
-def _batch(values: Sequence[T], kind: type[T]) -> list[T]:
-    if isinstance(values, kind | str) or not isinstance(values, Iterable):
-        raise InvalidField(
-            f"a list of {kind.__name__} was due, got {type(values).__name__}; write [{kind.__name__}(…)]"
-        )
-    batch = list(values)
-    for place, value in enumerate(batch):
-        if not isinstance(value, kind):
-            raise InvalidField(f"item {place} must be a {kind.__name__}, got {type(value).__name__}; make one of it")
-    return batch
-
-
-def _ids(ids: Sequence[str]) -> list[str]:
-    if isinstance(ids, str) or not isinstance(ids, Iterable):
-        raise InvalidQuery(f"ids must be a list of strings, got {type(ids).__name__} {ids!r}; write [{ids!r}]")
-    return [check_label(id_, "each id") for id_ in ids]
-
-
-def _filter(condition: Filter | Mapping[str, object] | None) -> Filter | None:
-    return None if condition is None else Filter.parse(condition)

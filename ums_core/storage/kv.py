@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ums_core.errors import InvalidInput
+from ums_core.records.arguments import check_keys
 from ums_core.records.check import check_json, check_label, check_text, check_whole
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import chunked
@@ -101,6 +102,4 @@ def _end_of(prefix: str) -> str:
 
 def _checked(collection: str, keys: Sequence[str]) -> list[str]:
     check_label(collection, "collection", InvalidInput)
-    if isinstance(keys, str) or not isinstance(keys, Sequence):
-        raise InvalidInput(f"keys must be a list of strings, got {type(keys).__name__}")
-    return [check_label(key, "key", InvalidInput) for key in keys]
+    return check_keys(keys)

@@ -36,10 +36,12 @@ __all__ = ["StoreRefusals"]
 
 # What the caller of one store cannot bring about by what it says.
 NOT_BY_INPUT = {
-    *("UMSError", "InvalidInput", "StorageError"),  # roots, never raised themselves
+    *("UMSError", "InvalidInput", "StorageError", "TryLater"),  # roots, never raised themselves
+    *("Unauthenticated", "Forbidden", "TooLarge", "RateLimited", "Overloaded", "RemoteError"),  # of a service's state
     *("IndexRecovering", "MissingExtra"),  # of the machine's state
     "NotOnThisChannel",  # of the awaitable door, for verbs beyond the protocol
     *("DirectoryNotWritable", "DiskFull", "NotADatabase", "DatabaseTooNew", "DatabaseBusy"),  # of the disk's
+    *("DatabaseEncrypted", "DatabaseNotEncrypted", "WrongKey"),  # of the key that opens it
 }
 BAD_TEXTS = ("a lone \ud800 surrogate", 5, None, b"bytes")
 BAD_LABELS = ("", "\0", "\udfff", 5, None)
@@ -138,7 +140,7 @@ OF_DRAFTS = [
     *_each("a modality", SettingsError, ("smell",), lambda v: Draft(embedding=[1.0], modality=v)),
 ]
 OF_PATCHES = [
-    *_each("a patched text", InvalidText, ("", *BAD_TEXTS), lambda v: _patch(text=v)),
+    *_each("a patched text", InvalidText, ("", *BAD_TEXTS), lambda v: _patch(text=v, metadata={})),
     *_each("patched metadata", InvalidMetadata, BAD_METADATA, lambda v: _patch(metadata=v)),
     *_each("a patched level", InvalidField, (-1, "1"), lambda v: _patch(level=v)),
     *_each("a patched field", InvalidField, ("id", "created_at", "nonsense"), lambda v: _patch(**{v: "x"})),

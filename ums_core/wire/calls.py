@@ -1,0 +1,176 @@
+"""Verbs as calls: what to send, and what an answer means. Sends nothing itself.
+
+Arguments are checked here as a store on this device checks them, by the same errors, so bad input never leaves.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ums_core.errors import InvalidInput
+from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
+from ums_core.records.arguments import (
+    check_batch,
+    check_cursor,
+    check_filter,
+    check_ids,
+    check_keys,
+    check_limit,
+    check_query,
+)
+from ums_core.records.check import check_flag, check_label, check_namespace, check_text, check_whole
+from ums_core.wire.problem import load_problem
+from ums_core.wire.schema import VERBS
+
+__all__ = [
+    "Call",
+    "add",
+    "count",
+    "delete",
+    "get",
+    "health",
+    "kv_delete",
+    "kv_get",
+    "kv_put",
+    "kv_scan",
+    "namespaces",
+    "scan",
+    "search",
+    "update",
+]
+
+T = TypeVar("T")
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One verb, ready to be sent.
+
+    Attributes:
+        verb: its name in the protocol.
+        method: ``POST``, or ``GET`` where nothing is asked.
+        path: below the address of the service.
+        body: JSON, empty for a ``GET``.
+        repeatable: whether it may be sent again after an answer was lost: it reads, or has an idempotency key.
+    """
+
+    verb: str
+    method: str
+    path: str
+    body: bytes
+    repeatable: bool
+
+    def result(self, status: int, body: bytes) -> T:
+        """What the verb returned.
+
+        Raises:
+            UMSError: the error that the service raised, of the same class.
+            RemoteError: an answer that cannot be understood.
+        """
+        if status != _OK:
+            raise load_problem(status, body)
+        answer: T = VERBS[self.verb].load_reply(body)
+        return answer
+
+
+def add(drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> Call[list[Memory]]:
+    """Store drafts; see ``MemoryStore.add``."""
+    return _call("add", drafts=check_batch(drafts, Draft), idempotency_key=_key(idempotency_key))
+
+
+def get(ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> Call[list[Memory | None]]:
+    """Memories by their ids; see ``MemoryStore.get``."""
+    namespace = check_namespace(namespace)
+    return _call("get", ids=check_ids(ids), namespace=namespace, vectors=check_flag(vectors, "vectors"))
+
+
+def update(patches: Sequence[Patch], *, idempotency_key: str | None = None) -> Call[list[Memory]]:
+    """Change memories; see ``MemoryStore.update``."""
+    return _call("update", patches=check_batch(patches, Patch), idempotency_key=_key(idempotency_key))
+
+
+def delete(ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None) -> Call[int]:
+    """Delete memories; see ``MemoryStore.delete``."""
+    namespace = check_namespace(namespace)
+    return _call("delete", ids=check_ids(ids), namespace=namespace, idempotency_key=_key(idempotency_key))
+
+
+def search(query: Query) -> Call[list[Hit]]:
+    """Ask; see ``MemoryStore.search``."""
+    return _call("search", query=check_query(query))
+
+
+def scan(
+    *,
+    namespace: Namespace = (),
+    filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    limit: int = 100,
+    cursor: int | None = None,
+) -> Call[Page]:
+    """One page; see ``MemoryStore.scan``."""
+    condition = check_filter(filter)
+    namespace, limit = check_namespace(namespace), check_limit(limit)
+    return _call("scan", namespace=namespace, filter=condition, limit=limit, cursor=check_cursor(cursor))
+
+
+def count(
+    *,
+    namespace: Namespace = (),
+    filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+) -> Call[int]:
+    """How many; see ``MemoryStore.count``."""
+    return _call("count", namespace=check_namespace(namespace), filter=check_filter(filter))
+
+
+def namespaces(
+    *,
+    prefix: Namespace = (),
+    filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+) -> Call[list[Namespace]]:
+    """The namespaces under a prefix; see ``MemoryStore.namespaces``."""
+    return _call("namespaces", prefix=check_namespace(prefix), filter=check_filter(filter))
+
+
+def health() -> Call[Health]:
+    """How the store is; see ``MemoryStore.health``."""
+    return _call("health")
+
+
+def kv_put(collection: str, items: Mapping[str, object]) -> Call[None]:
+    """Set keys; see ``MemoryStore.kv_put``. It may be repeated: the same keys get the same values."""
+    return _call("kv_put", repeatable=True, collection=check_label(collection, "collection", InvalidInput), items=items)
+
+
+def kv_get(collection: str, keys: Sequence[str]) -> Call[list[object]]:
+    """Values by their keys; see ``MemoryStore.kv_get``."""
+    return _call("kv_get", collection=check_label(collection, "collection", InvalidInput), keys=check_keys(keys))
+
+
+def kv_delete(collection: str, keys: Sequence[str]) -> Call[int]:
+    """Delete keys; see ``MemoryStore.kv_delete``."""
+    return _call("kv_delete", collection=check_label(collection, "collection", InvalidInput), keys=check_keys(keys))
+
+
+def kv_scan(
+    collection: str, *, prefix: str = "", after: str = "", limit: int = 1000, descending: bool = False
+) -> Call[list[tuple[str, object]]]:
+    """Keys and values in order; see ``MemoryStore.kv_scan``."""
+    return _call(
+        "kv_scan",
+        collection=check_label(collection, "collection", InvalidInput),
+        prefix=check_text(prefix, "prefix"),
+        after=check_text(after, "after"),
+        limit=check_whole(limit, "limit", 1),
+        descending=check_flag(descending, "descending"),
+    )
+
+
+def _call(name: str, *, repeatable: bool = False, **arguments: object) -> Call[Any]:
+    verb = VERBS[name]
+    repeatable = repeatable or not verb.writes or arguments.get("idempotency_key") is not None
+    return Call(name, verb.method, verb.path, verb.dump_request(arguments), repeatable)
+
+
+def _key(key: str | None) -> str | None:
+    return None if key is None else check_label(key, "idempotency_key")
