@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 ADAPTERS := -e integrations/langchain -e integrations/llama-index
-SHIPPED := ums_core integrations/langchain/langchain_ums docs/demo/demo.py
+SHIPPED := ums_core integrations/langchain/langchain_ums integrations/langchain/langgraph docs/demo/demo.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types tests bench clean

@@ -216,6 +216,10 @@ class EnhancedMemoryStore:
             lambda: self.sync.kv_scan(collection, prefix=prefix, after=after, limit=limit, descending=descending)
         )
 
+    async def run(self, work: Callable[[MemoryStore], T]) -> T:
+        """What the work makes of the blocking store: several verbs that belong together, in one hop."""
+        return await self._hop(lambda: work(self.sync))
+
     async def close(self) -> None:
         """Close the store if this object opened it, and let the threads go; a second call does nothing."""
         with self._lock:

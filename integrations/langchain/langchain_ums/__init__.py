@@ -1,9 +1,12 @@
-"""LangChain on UMS: what was said and learned, found by meaning and kept on the device.
+"""LangChain and LangGraph on UMS: what was said and learned, found by meaning and kept by its owner.
 
-``UMSRetriever`` finds memories as documents; ``UMSChatMessageHistory`` keeps the messages of a conversation.
+``UMSStore`` is long-term memory for LangGraph; ``UMSRetriever`` finds memories as documents; ``UMSChatMessageHistory``
+keeps the messages of a conversation. ``langchain_ums.testing`` judges any LangGraph store.
 """
 
+from ._items import decode_label, encode_label
 from .history import UMSChatMessageHistory
 from .retriever import UMSRetriever
+from .store import UMSStore
 
-__all__ = ["UMSChatMessageHistory", "UMSRetriever"]
+__all__ = ["UMSChatMessageHistory", "UMSRetriever", "UMSStore", "decode_label", "encode_label"]
