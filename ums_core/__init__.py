@@ -8,23 +8,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ums_core.errors import UMSError
-from ums_core.records import Draft, Filter, Health, Hit, Memory, Page, Passage, Patch, Query, Receipt
+from ums_core.records import Draft, Filter, Health, Hit, Hits, Memory, Page, Passage, Patch, Query, Receipt
 
 if TYPE_CHECKING:
     from ums_core.aio import EnhancedMemoryStore
     from ums_core.channels.build import open_store
+    from ums_core.channels.dual import DualStore, Promotion
     from ums_core.channels.local import LocalStore
     from ums_core.ports import Embedder, EmbedderIdentity, MemoryStore
     from ums_core.settings import ModelConfig, UnifiedSettings
 
 __all__ = [
     "Draft",
+    "DualStore",
     "Embedder",
     "EmbedderIdentity",
     "EnhancedMemoryStore",
     "Filter",
     "Health",
     "Hit",
+    "Hits",
     "LocalStore",
     "Memory",
     "MemoryStore",
@@ -32,6 +35,7 @@ __all__ = [
     "Page",
     "Passage",
     "Patch",
+    "Promotion",
     "Query",
     "Receipt",
     "UMSError",
@@ -41,12 +45,14 @@ __all__ = [
 
 # Imported at first use, so that importing the package costs little and needs no optional package.
 _LATER = {
+    "DualStore": "ums_core.channels.dual",
     "Embedder": "ums_core.ports",
     "EmbedderIdentity": "ums_core.ports",
     "EnhancedMemoryStore": "ums_core.aio",
     "LocalStore": "ums_core.channels.local",
     "MemoryStore": "ums_core.ports",
     "ModelConfig": "ums_core.settings",
+    "Promotion": "ums_core.channels.dual",
     "UnifiedSettings": "ums_core.settings",
     "open_store": "ums_core.channels.build",
 }

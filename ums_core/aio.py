@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from ums_core.channels.build import open_store
+from ums_core.channels.dual import DualStore
 from ums_core.channels.local import LocalStore
 from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 from ums_core.pipeline.reembed import Progress
@@ -242,6 +243,8 @@ class EnhancedMemoryStore:
 
     def _local(self, verb: str) -> LocalStore:
         store = self.sync
+        if isinstance(store, DualStore):
+            store = store.personal
         if not isinstance(store, LocalStore):
             raise NotOnThisChannel(
                 f"{verb} is for a store on this device, and this is a {type(store).__name__}; "

@@ -17,6 +17,9 @@
     ├── MemoryNotFound (KeyError)         an update names a memory that does not exist
     ├── IdempotencyConflict               one idempotency key, two different writes
     ├── EmbedderMismatch                  the database is bound to another embedder
+    ├── StaysOnDevice (PermissionError)   something personal would have left the device; it did not
+    │   ├── PrivacyModeStrict             an operation that names a memory or a person elsewhere
+    │   └── ConsentRequired               a promotion without somebody's consent to what it sends
     ├── NotOnThisChannel                  a verb that only a store on this device has
     ├── TryLater                          what passes by itself (``retry_after_s``)
     │   ├── IndexRecovering               the index is being rebuilt; writes wait
@@ -41,6 +44,7 @@
 from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "ConsentRequired",
     "DatabaseBusy",
     "DatabaseEncrypted",
     "DatabaseNotEncrypted",
@@ -65,9 +69,11 @@ __all__ = [
     "NotADatabase",
     "NotOnThisChannel",
     "Overloaded",
+    "PrivacyModeStrict",
     "RateLimited",
     "RemoteError",
     "SettingsError",
+    "StaysOnDevice",
     "StorageError",
     "StoreClosed",
     "TooLarge",
@@ -201,6 +207,24 @@ class TryLater(UMSError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class StaysOnDevice(UMSError, PermissionError):
+    """What is personal was about to leave the device; nothing was sent."""
+
+    code = "stays_on_device"
+
+
+class PrivacyModeStrict(StaysOnDevice):
+    """The operation would tell another machine who used what; ``privacy_mode=standard`` allows it."""
+
+    code = "privacy_mode_strict"
+
+
+class ConsentRequired(StaysOnDevice):
+    """A personal memory is promoted only with consent to exactly what is sent."""
+
+    code = "consent_required"
 
 
 class NotOnThisChannel(UMSError):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from ums_core.errors import SettingsError, StoreClosed
 from ums_core.pipeline.indexing import Indexes
@@ -65,6 +65,11 @@ class LocalStore:
         self._closed = False
         database.on_commit = indexes.committed
         indexes.open()
+
+    @property
+    def on_device(self) -> Literal[True]:
+        """Always True: it holds no network client."""
+        return True
 
     def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
         """Store the drafts durably and return them as memories, in the same order; see the protocol."""

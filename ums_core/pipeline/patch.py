@@ -10,8 +10,8 @@ from ums_core.records import Draft, Memory, Namespace, Patch
 
 __all__ = ["DRAFT_FIELDS", "patched"]
 
-# An embedding is one of the passages of a stored memory.
-DRAFT_FIELDS = tuple(entry.name for entry in fields(Draft) if entry.name != "embedding")
+# An embedding is one of the passages of a stored memory; a store is of one channel.
+DRAFT_FIELDS = tuple(entry.name for entry in fields(Draft) if entry.name not in {"embedding", "channel"})
 _CONTENT = {"text", "embedding", "passages"}
 
 

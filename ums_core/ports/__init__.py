@@ -2,6 +2,15 @@
 
 from ums_core.ports.embedder import Embedder, EmbedderIdentity, Forgetful
 from ums_core.ports.index import Change, RowSet, VectorIndex
-from ums_core.ports.store import MemoryStore
+from ums_core.ports.store import MemoryStore, PersonalStore
 
-__all__ = ["Change", "Embedder", "EmbedderIdentity", "Forgetful", "MemoryStore", "RowSet", "VectorIndex"]
+__all__ = [
+    "Change",
+    "Embedder",
+    "EmbedderIdentity",
+    "Forgetful",
+    "MemoryStore",
+    "PersonalStore",
+    "RowSet",
+    "VectorIndex",
+]

@@ -1,11 +1,11 @@
 """The one protocol that every channel speaks: local, remote and dual."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, Self, runtime_checkable
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "PersonalStore"]
 
 
 @runtime_checkable
@@ -126,4 +126,17 @@ class MemoryStore(Protocol):
 
     def __exit__(self, *_: object) -> None:
         """Close the store."""
+        ...
+
+
+class PersonalStore(MemoryStore, Protocol):
+    """A store that keeps everything on this device. Whoever says so holds no network client.
+
+    Attributes:
+        on_device: True, and nothing else.
+    """
+
+    @property
+    def on_device(self) -> Literal[True]:
+        """Always True."""
         ...

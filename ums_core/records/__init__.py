@@ -2,7 +2,20 @@
 
 from ums_core.records.filter import Filter
 from ums_core.records.memory import Draft, Memory, Namespace, Passage, Patch
-from ums_core.records.query import Health, Hit, Page, Query
+from ums_core.records.query import Health, Hit, Hits, Page, Query
 from ums_core.records.receipt import Receipt
 
-__all__ = ["Draft", "Filter", "Health", "Hit", "Memory", "Namespace", "Page", "Passage", "Patch", "Query", "Receipt"]
+__all__ = [
+    "Draft",
+    "Filter",
+    "Health",
+    "Hit",
+    "Hits",
+    "Memory",
+    "Namespace",
+    "Page",
+    "Passage",
+    "Patch",
+    "Query",
+    "Receipt",
+]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ums_core.errors import InvalidField, InvalidText
 from ums_core.records.check import (
@@ -86,6 +86,7 @@ class Draft:
         position: place in the session, from 0 or 1, ascending.
         occurred_at: when it was said or happened, where that is not when it was stored.
         passages: the caller's own passages, in place of ``embedding``; those without a vector are embedded.
+        channel: where a dual store puts it: ``personal`` stays on the device. A store of one place does not look at it.
 
     Raises:
         InvalidInput: a subclass that names the field; see ``ums_core.errors``.
@@ -112,6 +113,7 @@ class Draft:
     position: int | None = None
     occurred_at: datetime | None = None
     passages: tuple[Passage, ...] = ()
+    channel: Literal["personal", "global"] = "personal"
 
     def __post_init__(self) -> None:
         """Check every field once, and copy what could be changed behind our back."""
@@ -142,6 +144,8 @@ class Draft:
         put(self, "emotional_intensity", check_number(self.emotional_intensity, "emotional_intensity", 0.0, 1.0))
         put(self, "valence", check_number(self.valence, "valence", -1.0, 1.0))
         check_flag(self.final, "final")
+        if self.channel not in ("personal", "global"):
+            raise InvalidField(f"channel must be personal or global, got {self.channel!r}")
         for name in ("created_at", "expires_at", "occurred_at"):
             moment = getattr(self, name)
             if moment is not None:
@@ -221,7 +225,7 @@ class Patch:
             raise InvalidField(f"cannot change {unknown}; what can be changed is {sorted(_PATCHABLE)}")
 
 
-_PATCHABLE = {entry.name for entry in fields(Draft)} - {"id", "namespace", "created_at"}
+_PATCHABLE = {entry.name for entry in fields(Draft)} - {"id", "namespace", "created_at", "channel"}
 
 
 def _labels(value: object, what: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from ums_core.records.check import check_label, check_namespace, check_text
 from ums_core.records.filter import Filter
 from ums_core.records.memory import TEXT, Memory, Namespace, Vector
 
-__all__ = ["KINDS", "MODES", "SIGNALS", "Health", "Hit", "Kind", "Mode", "Page", "Query"]
+__all__ = ["CHANNELS", "KINDS", "MODES", "SIGNALS", "Channel", "Health", "Hit", "Hits", "Kind", "Mode", "Page", "Query"]
 
 Mode = Literal["hybrid", "vector", "keyword"]
 MODES: tuple[Mode, ...] = ("hybrid", "vector", "keyword")
@@ -24,6 +24,8 @@ SIGNALS = (
     *("named_speaker", "question", "length", "user", "reply"),
 )
 MAX_CONTEXT = 50
+Channel = Literal["personal", "global", "both"]
+CHANNELS: tuple[Channel, ...] = ("personal", "global", "both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ class Query:
             order of their best hit; None keeps the best first.
         max_tokens: estimated tokens of all that comes back, hits and context; what does not fit is left out, and the
             next best is tried.
+        channel: whom a dual store asks: ``personal`` never leaves the device. A store of one place does not look at it.
 
     Raises:
         InvalidQuery, InvalidNamespace, InvalidText, InvalidFilter: by the part that is unusable.
@@ -75,6 +78,7 @@ class Query:
     context: int = 0
     group: Literal["session"] | None = None
     max_tokens: int | None = None
+    channel: Channel = "personal"
 
     def __post_init__(self) -> None:
         """Check every field once and bring the filter into its one form."""
@@ -87,6 +91,8 @@ class Query:
             raise InvalidQuery(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if self.mode == "keyword" and not (self.text or "").strip():
             raise InvalidQuery("a keyword search needs a text; give text=, or use mode='vector'")
+        if self.channel not in CHANNELS:
+            raise InvalidQuery(f"channel must be one of {', '.join(CHANNELS)}, got {self.channel!r}")
         _whole(self.k, "k", 1)
         if self.namespace or not isinstance(self.namespace, tuple):
             put(self, "namespace", check_namespace(self.namespace))
@@ -166,6 +172,7 @@ class Hit:
         before: the turns before it that ``Query.context`` asks for, in the order of the conversation. Like hits, they
             meet the filter of the query.
         after: the turns after it.
+        channel: which side of a dual store it came from; None where one store answered.
     """
 
     memory: Memory
@@ -176,6 +183,17 @@ class Hit:
     kind: Kind | None = None
     before: tuple[Memory, ...] = ()
     after: tuple[Memory, ...] = ()
+    channel: Literal["personal", "global"] | None = None
+
+
+class Hits(list[Hit]):
+    """The answer of a dual store: a list of hits that says what it lacks.
+
+    Attributes:
+        degraded: why the global side has no part in it although it was asked; None where nothing is missing.
+    """
+
+    degraded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
