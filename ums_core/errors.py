@@ -13,6 +13,7 @@
     │   ├── InvalidFilter                 unknown operator, or a value the operator cannot take
     │   ├── InvalidQuery                  k, weights, mode, cursor or the lack of a text and a vector
     │   ├── TooLarge                      a body, a batch or a filter beyond the service's limits
+    │   ├── InvalidKey                    a key, a passphrase or a recovery code in a form that cannot be used
     │   └── SettingsError                 an unknown or contradictory setting
     ├── MemoryNotFound (KeyError)         an update names a memory that does not exist
     ├── IdempotencyConflict               one idempotency key, two different writes
@@ -28,6 +29,13 @@
     ├── Unauthenticated (PermissionError) no token, or one that does not hold
     ├── Forbidden (PermissionError)       the token has not the scope that the call needs
     ├── RemoteError (ConnectionError)     the service failed, or its answer cannot be understood
+    ├── KeyFailure                        the key of a database cannot be had; parent of:
+    │   ├── KeyUnavailable (ConnectionError)   the key service does not answer (``retry_after_s``)
+    │   ├── KeyDenied (PermissionError)   the key service refuses, or the key is disabled
+    │   ├── KeyMissing (KeyError)         there is no such key, or no key file
+    │   ├── KeyCorrupt                    a wrapped key or a key file is not what was written, or of another database
+    │   └── KeyFileUnsafe (PermissionError)    others could read or replace a file that holds keys
+    ├── SealBroken                        a sealed file is not what was written; nothing of it was given out
     ├── MissingExtra (ImportError)        an optional package is needed; the message names the extra
     └── StorageError (OSError)
         ├── StoreClosed                   the store was closed
@@ -59,11 +67,18 @@ __all__ = [
     "InvalidField",
     "InvalidFilter",
     "InvalidInput",
+    "InvalidKey",
     "InvalidMetadata",
     "InvalidNamespace",
     "InvalidQuery",
     "InvalidText",
     "InvalidVector",
+    "KeyCorrupt",
+    "KeyDenied",
+    "KeyFailure",
+    "KeyFileUnsafe",
+    "KeyMissing",
+    "KeyUnavailable",
     "MemoryNotFound",
     "MissingExtra",
     "NotADatabase",
@@ -72,6 +87,7 @@ __all__ = [
     "PrivacyModeStrict",
     "RateLimited",
     "RemoteError",
+    "SealBroken",
     "SettingsError",
     "StaysOnDevice",
     "StorageError",
@@ -157,6 +173,12 @@ class TooLarge(InvalidInput):
     """A body, a batch, a number of hits or a filter is beyond the limits of the service."""
 
     code = "too_large"
+
+
+class InvalidKey(InvalidInput):
+    """A key, a passphrase or a recovery code has a form that cannot be used; the message never repeats it."""
+
+    code = "invalid_key"
 
 
 class SettingsError(InvalidInput):
@@ -255,6 +277,56 @@ class IndexRecovering(TryLater):
     """The index is being rebuilt from storage: reads go on, writes are refused for a while."""
 
     code = "index_recovering"
+
+
+class KeyFailure(UMSError):
+    """The key of a database cannot be had, so the database stays shut."""
+
+    code = "key_failure"
+
+
+class KeyUnavailable(KeyFailure, ConnectionError):
+    """The key service does not answer: a retry may help.
+
+    Attributes:
+        retry_after_s: seconds after which a retry is worth while.
+    """
+
+    code = "key_unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KeyDenied(KeyFailure, PermissionError):
+    """The key service refuses this caller, or the key is disabled: a retry does not help."""
+
+    code = "key_denied"
+
+
+class KeyMissing(KeyFailure, KeyError):
+    """There is no key of that name, or no key file where one is needed."""
+
+    code = "key_missing"
+
+
+class KeyCorrupt(KeyFailure):
+    """A wrapped key or a key file is not what was written, is another database's, or was wrapped by another key."""
+
+    code = "key_corrupt"
+
+
+class KeyFileUnsafe(KeyFailure, PermissionError):
+    """Somebody else could read or replace a file that holds keys, so it is not used."""
+
+    code = "key_file_unsafe"
+
+
+class SealBroken(UMSError):
+    """A sealed file was changed, cut, or sealed by another key; nothing that could not be proved was given out."""
+
+    code = "seal_broken"
 
 
 class MissingExtra(UMSError, ImportError):

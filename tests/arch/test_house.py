@@ -28,6 +28,7 @@ OPTIONAL = {
     "sentence_transformers": "encoders/sentence_transformer.py",
     "typer": "cli/",
     "rich": "cli/",
+    "cryptography": "crypto/cipher.py",
 }
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from ums_core.errors import SettingsError
 from ums_core.settings import DatabaseSettings, DecayWeights, ModelConfig, UnifiedSettings, reference
@@ -35,6 +35,12 @@ DEFAULTS = {
     "AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY": "0.3",
     "AI_DYNAMICS__DECAY_WEIGHTS__VALENCE": "0.3",
     "AI_RANKING__USE_CROSS_ENCODER": "false",
+    "AI_SECURITY__ENCRYPT_AT_REST": "false",
+    "AI_SECURITY__ENCRYPTION_KEY": "",
+    "AI_SECURITY__KMS_BACKEND": "none",
+    "AI_SECURITY__KMS_KEY_ID": "",
+    "AI_SECURITY__KMS_PARAMS": "{}",
+    "AI_ENV": "development",
     "AI_SUMMARY_STRATEGY": "head2tail",
 }
 OTHERS = {
@@ -53,6 +59,12 @@ OTHERS = {
     "AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY": ("0.2", 0.2),
     "AI_DYNAMICS__DECAY_WEIGHTS__VALENCE": ("0", 0.0),
     "AI_RANKING__USE_CROSS_ENCODER": ("1", True),
+    "AI_SECURITY__ENCRYPT_AT_REST": ("true", True),
+    "AI_SECURITY__ENCRYPTION_KEY": ("", SecretStr("")),
+    "AI_SECURITY__KMS_BACKEND": ("local", "local"),
+    "AI_SECURITY__KMS_KEY_ID": ("main", "main"),
+    "AI_SECURITY__KMS_PARAMS": ('{"path": "/k"}', {"path": "/k"}),
+    "AI_ENV": ("production", "production"),
     "AI_SUMMARY_STRATEGY": ("extractive", "extractive"),
 }
 

@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from ums_core.channels.local import LocalStore
+from ums_core.errors import SettingsError
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
 from ums_core.ports import Embedder, EmbedderIdentity, VectorIndex
@@ -40,6 +41,7 @@ def open_store(
         StorageError: the file cannot be used; a subclass tells why.
     """
     settings = settings or UnifiedSettings()
+    _check_sealing(settings)
     embedders = partial(_embedder, settings.model.vector_dim)
     if embedder is None:
         embedder = embedders(settings.model.embedder)
@@ -59,6 +61,16 @@ def open_store(
     except BaseException:
         database.close()
         raise
+
+
+def _check_sealing(settings: UnifiedSettings) -> None:
+    """Refuse rather than write in the clear what was to be sealed."""
+    if settings.security.sealed:
+        raise SettingsError(
+            "sealing is asked for, and this version seals no store; remove AI_SECURITY__… to go without"
+        )
+    if settings.env == "production":
+        raise SettingsError("AI_ENV=production opens no store that is not sealed; use AI_ENV=development without a key")
 
 
 def _embedder(dim: int, name: str) -> Embedder | None:

@@ -2,15 +2,25 @@
 
 from ums_core.ports.embedder import Embedder, EmbedderIdentity, Forgetful
 from ums_core.ports.index import Change, RowSet, VectorIndex
+from ums_core.ports.keys import Context, KeySource, KeyStatus, Wrapped
+from ums_core.ports.sealing import FileSeal, Header, SealedReader, SealedWriter
 from ums_core.ports.store import MemoryStore, PersonalStore
 
 __all__ = [
     "Change",
+    "Context",
     "Embedder",
     "EmbedderIdentity",
+    "FileSeal",
     "Forgetful",
+    "Header",
+    "KeySource",
+    "KeyStatus",
     "MemoryStore",
     "PersonalStore",
     "RowSet",
+    "SealedReader",
+    "SealedWriter",
     "VectorIndex",
+    "Wrapped",
 ]

@@ -7,6 +7,7 @@ from ums_core.settings.monitoring import MonitoringSettings
 from ums_core.settings.perf import PerfSettings
 from ums_core.settings.ranking import RankingSettings
 from ums_core.settings.reference import Setting, reference
+from ums_core.settings.security import SecuritySettings
 from ums_core.settings.unified import UnifiedSettings
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "MonitoringSettings",
     "PerfSettings",
     "RankingSettings",
+    "SecuritySettings",
     "Setting",
     "UnifiedSettings",
     "reference",

@@ -40,13 +40,16 @@ def _line(kind: type[BaseModel], details: ErrorDetails) -> str:
     ours = details["type"] == "value_error"
     reason = str(details["ctx"]["error"]) if ours else details["msg"].replace("Input should", "must")
     value = details["input"]
-    shown = "" if isinstance(value, (Mapping, BaseModel)) else f" = {_redacted(value)}"
-    leaf = next((name for name in leaves(kind) if f"{path}.".startswith(f"{name}.")), None)
+    known = leaves(kind)
+    leaf = next((name for name in known if f"{path}.".startswith(f"{name}.")), None)
+    # What a group keeps out of its repr is a secret, or holds one.
+    secret = leaf is not None and not known[leaf].repr
+    shown = "" if secret or isinstance(value, (Mapping, BaseModel)) else f" = {_redacted(value)}"
     if leaf is None:
         return f"{path or kind.__name__}{shown}: {reason}"
     prefix = str(kind.model_config.get("env_prefix", ""))
     variable = f" ({env_name(prefix, leaf)})" if prefix else ""
-    return f"{path}{variable}{shown}: {reason}; the default is {default_text(leaves(kind)[leaf])}"
+    return f"{path}{variable}{shown}: {reason}; the default is {default_text(known[leaf]) or 'empty'}"
 
 
 def _redacted(value: object) -> str:

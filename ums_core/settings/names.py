@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 
@@ -35,4 +35,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def default_text(field: FieldInfo) -> str:
     """A setting's default as it is written in ``.env``."""
     default = field.get_default(call_default_factory=True)
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
     return default if isinstance(default, str) else to_json(default).decode()

@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple, get_args, get_origin
 
+from pydantic import SecretStr
+
 from ums_core.settings.names import default_text, env_name, leaves
 from ums_core.settings.unified import UnifiedSettings
 
@@ -13,6 +15,7 @@ _TYPES: dict[object, str] = {
     float: "number",
     int: "integer",
     list: "JSON list",
+    SecretStr: "secret",
     str: "text",
 }
 

@@ -21,6 +21,7 @@ from ums_core.settings.monitoring import MonitoringSettings
 from ums_core.settings.perf import PerfSettings
 from ums_core.settings.ranking import RankingSettings
 from ums_core.settings.section import Section
+from ums_core.settings.security import SecuritySettings
 
 __all__ = ["UnifiedSettings"]
 
@@ -44,6 +45,11 @@ class UnifiedSettings(Section, BaseSettings):
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     dynamics: DynamicsSettings = Field(default_factory=DynamicsSettings)
     ranking: RankingSettings = Field(default_factory=RankingSettings)
+    security: SecuritySettings = Field(default_factory=SecuritySettings)
+    env: Literal["development", "production"] = Field(
+        default="development",
+        description="Where this runs: production refuses to open a store that is not sealed.",
+    )
     summary_strategy: Literal["head2tail", "concat", "extractive"] = Field(
         default="head2tail",
         description="How memories are summarised when they are consolidated. "
