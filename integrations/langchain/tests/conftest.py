@@ -1,5 +1,6 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,6 +11,7 @@ from ums_core import (
     Draft,
     EmbedderIdentity,
     LocalStore,
+    MemoryStore,
     UnifiedSettings,
     open_store,
 )
@@ -22,6 +24,27 @@ SAID = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 def store() -> Iterator[LocalStore]:
     with open_store(UnifiedSettings.for_testing()) as store:
         yield store
+
+
+# Each kind of store that the suites run on.
+KINDS = ("plain",)
+
+
+@pytest.fixture(params=KINDS)
+def store_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., MemoryStore]]:
+    """Make a store of each kind, empty, given settings of its model."""
+    with ExitStack() as opened:
+
+        def make(**model: object) -> MemoryStore:
+            return opened.enter_context(open_kind(request.param, model))
+
+        yield make
+
+
+def open_kind(kind: str, model: dict[str, object]) -> AbstractContextManager[MemoryStore]:
+    """A new store of a kind."""
+    assert kind == "plain"
+    return open_store(UnifiedSettings.for_testing(model=model))
 
 
 @pytest.fixture
