@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ums_core.channels.build import open_store
     from ums_core.channels.dual import DualStore, Promotion
     from ums_core.channels.local import LocalStore
-    from ums_core.ports import Embedder, EmbedderIdentity, MemoryStore
+    from ums_core.ports import Embedder, EmbedderIdentity, MemoryStore, Reranker
     from ums_core.settings import ModelConfig, UnifiedSettings
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Promotion",
     "Query",
     "Receipt",
+    "Reranker",
     "UMSError",
     "UnifiedSettings",
     "open_store",
@@ -51,6 +52,7 @@ _LATER = {
     "EnhancedMemoryStore": "ums_core.aio",
     "LocalStore": "ums_core.channels.local",
     "MemoryStore": "ums_core.ports",
+    "Reranker": "ums_core.ports",
     "ModelConfig": "ums_core.settings",
     "Promotion": "ums_core.channels.dual",
     "UnifiedSettings": "ums_core.settings",

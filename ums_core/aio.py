@@ -191,7 +191,7 @@ class EnhancedMemoryStore:
         await self._hop(lambda: self._local("settle").settle())
 
     async def close_models(self) -> None:
-        """Free the embedder's weights; the next text loads them again."""
+        """Free the weights of the embedder and of the cross-encoder; the next use loads them again."""
         await self._hop(lambda: self._local("close_models").close_models())
 
     async def kv_put(self, collection: str, items: Mapping[str, object]) -> None:

@@ -70,14 +70,6 @@ def test_without_faiss_the_backend_serves_exact_search_and_names_the_extra(
     assert "pip install 'ums-core[faiss]'" in caplog.text
 
 
-def test_a_setting_without_machinery_is_said_not_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    chosen = settings(tmp_path)
-    chosen.ranking.use_cross_encoder = True
-    with caplog.at_level(logging.WARNING, "ums_core"):
-        open_store(chosen).close()
-    assert "no reranker" in caplog.text
-
-
 @pytest.mark.parametrize("table", ["journal", "meta"])
 def test_a_database_that_lost_a_table_is_refused_and_let_go(tmp_path: Path, table: str) -> None:
     open_store(settings(tmp_path)).close()

@@ -10,8 +10,10 @@ from ums_core.channels.local import LocalStore
 from ums_core.errors import SettingsError
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
-from ums_core.ports import Embedder, EmbedderIdentity, VectorIndex
-from ums_core.settings import UnifiedSettings
+from ums_core.pipeline.rerank import Rerank
+from ums_core.pipeline.retrieve import Retrieve
+from ums_core.ports import Embedder, EmbedderIdentity, Reranker, VectorIndex
+from ums_core.settings import RankingSettings, UnifiedSettings
 from ums_core.storage.database import Database
 
 __all__ = ["open_store"]
@@ -27,6 +29,7 @@ def open_store(
     settings: UnifiedSettings | None = None,
     *,
     embedder: Embedder | None = None,
+    reranker: Reranker | None = None,
     clock: Callable[[], datetime] = _now,
 ) -> LocalStore:
     """A store on the database that the settings name, created where it does not exist. Close it, or use ``with``.
@@ -34,6 +37,7 @@ def open_store(
     Args:
         settings: None reads the environment and ``.env``.
         embedder: an object of your own, in place of the one that ``settings.model.embedder`` names.
+        reranker: likewise, in place of the one that ``settings.ranking.cross_encoder`` names.
         clock: the current time in UTC.
 
     Raises:
@@ -45,8 +49,6 @@ def open_store(
     embedders = partial(_embedder, settings.model.vector_dim)
     if embedder is None:
         embedder = embedders(settings.model.embedder)
-    if settings.ranking.use_cross_encoder:
-        _log.warning("AI_RANKING__USE_CROSS_ENCODER is set, but this version has no reranker: hits keep their order")
     path = settings.database.path
     database = Database(
         path,
@@ -57,7 +59,10 @@ def open_store(
     try:
         make = partial(_index, settings.database.backend, path, database.database_id)
         ingest = Ingest(embedder, database.binding, settings.model.dim_of, _spans, clock)
-        return LocalStore(database, Indexes(database, make), ingest, clock, embedders)
+        indexes = Indexes(database, make)
+        rerank = _rerank(settings.ranking, reranker)
+        retrieve = Retrieve(database, indexes.current, ingest.query_vector, clock, rerank)
+        return LocalStore(database, indexes, ingest, retrieve, embedders)
     except BaseException:
         database.close()
         raise
@@ -79,6 +84,17 @@ def _embedder(dim: int, name: str) -> Embedder | None:
 
     made = make_embedder(name, dim)
     return None if made is None else CachedEmbedder(made)
+
+
+def _rerank(ranking: RankingSettings, reranker: Reranker | None) -> Rerank:
+    from ums_core.encoders.cross_encoder import SentenceTransformerReranker  # noqa: PLC0415  # as above
+
+    return Rerank(
+        reranker or SentenceTransformerReranker(ranking.cross_encoder),
+        always=ranking.use_cross_encoder,
+        top_n=ranking.cross_encoder_top_n,
+        budget_s=ranking.cross_encoder_budget_s,
+    )
 
 
 def _spans(text: str, embedder: Embedder) -> list[tuple[int, int]]:

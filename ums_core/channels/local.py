@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Literal, Self, TypeVar
 
 from ums_core.errors import SettingsError, StoreClosed
@@ -44,7 +43,7 @@ class LocalStore:
         database: the canonical store.
         indexes: derived from it, one a modality.
         ingest: makes rows of drafts.
-        clock: the current time in UTC.
+        retrieve: answers queries.
         embedders: an embedder by its name in the settings.
     """
 
@@ -53,15 +52,14 @@ class LocalStore:
         database: Database,
         indexes: Indexes,
         ingest: Ingest,
-        clock: Callable[[], datetime],
+        retrieve: Retrieve,
         embedders: Callable[[str], Embedder | None],
     ) -> None:
         self._database = database
         self._indexes = indexes
         self._ingest = ingest
-        self._clock = clock
         self._embedders = embedders
-        self._retrieve = Retrieve(database, indexes.current, ingest.query_vector, clock)
+        self._retrieve = retrieve
         self._closed = False
         database.on_commit = indexes.committed
         indexes.open()
@@ -265,7 +263,8 @@ class LocalStore:
         return moved
 
     def close_models(self) -> None:
-        """Free the embedder's weights; the next text loads them again."""
+        """Free the weights of the embedder and of the cross-encoder; the next use loads them again."""
+        self._retrieve.close_models()
         if self._ingest.embedder is not None:
             self._ingest.embedder.close()
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,9 +16,9 @@ from ums_core.errors import MissingExtra, SettingsError
 from ums_core.ports import EmbedderIdentity
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
 
-__all__ = ["SentenceTransformerEmbedder"]
+__all__ = ["SentenceTransformerEmbedder", "load_cross_encoder"]
 
 _BATCH = 32
 _WINDOWLESS = 256
@@ -93,27 +94,46 @@ class SentenceTransformerEmbedder:
 
 
 def _load(name_or_path: str, device: str | None) -> _Loaded:
-    try:
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415  # optional extra
-    except ImportError as e:
-        raise MissingExtra(
-            f"the embedder {name_or_path!r} needs the package sentence-transformers: "
-            "pip install 'ums-core[sentence-transformers]'"
-        ) from e
     folder = Path(name_or_path)
-    try:
+    with _explained(f"embedder {name_or_path!r}"):
+        from sentence_transformers import SentenceTransformer  # noqa: PLC0415  # optional extra
+
         model = SentenceTransformer(name_or_path, device=device, local_files_only=folder.is_dir())
-    except (OSError, ValueError) as e:
-        raise SettingsError(
-            f"no embedder {name_or_path!r}: it is not a model on this disk and could not be downloaded ({e}); "
-            "download it while online, or name the folder of a model"
-        ) from e
     if folder.is_dir():
         name, revision = folder.resolve().name, _hash(folder)
     else:
         name, revision = name_or_path, _commit(name_or_path)
     dim = _embed(model.encode_document, ["dimension"]).shape[1]
     return _Loaded(model, EmbedderIdentity(name, revision, dim), _window(model))
+
+
+def load_cross_encoder(name_or_path: str, device: str) -> "CrossEncoder":
+    """A cross-encoder with its weights, from a folder or a name on the hub; imports torch.
+
+    Raises:
+        MissingExtra: ``sentence-transformers`` is not installed.
+        SettingsError: the model is neither on disk nor to be downloaded.
+    """
+    with _explained(f"cross-encoder {name_or_path!r}"):
+        from sentence_transformers import CrossEncoder  # noqa: PLC0415  # optional extra
+
+        model: CrossEncoder = CrossEncoder(name_or_path, device=device, local_files_only=Path(name_or_path).is_dir())
+        return model
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as e:
+        raise MissingExtra(
+            f"the {what} needs the package sentence-transformers: pip install 'ums-core[sentence-transformers]'"
+        ) from e
+    except (OSError, ValueError) as e:
+        raise SettingsError(
+            f"no {what}: it is not a model on this disk and could not be downloaded ({e}); "
+            "download it while online, or name the folder of a model"
+        ) from e
 
 
 def _embed(encode: Callable[..., Any], texts: Sequence[str]) -> npt.NDArray[np.float32]:

@@ -62,6 +62,16 @@ class Ranked:
             None if self.kinds is None else self.kinds[at],
         )
 
+    def rescored(self, scores: list[float], name: str, part: Floats) -> "Ranked":
+        """The same in the same order, with new scores and a signal that makes up the difference.
+
+        Args:
+            scores: shape (n,).
+            name: of the signal.
+            part: new less old scores, shape (n,).
+        """
+        return replace(self, scores=scores, parts={**self.parts, name: part})
+
     def cut(self, query: Query) -> "Ranked":
         """Those that the query shows, of this page and good enough."""
         first, last = query.offset, query.offset + query.k

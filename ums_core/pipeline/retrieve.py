@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ums_core.pipeline.answer import Around, shaped, with_context
 from ums_core.pipeline.ranked import Ranked
+from ums_core.pipeline.rerank import Rerank, Rereading, readable
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
@@ -43,6 +44,7 @@ class Retrieve:
         query_vector: a unit vector for a query, or else for a text, and what it comes from; None where there is none
             to compare.
         clock: the current time in UTC.
+        rerank: gives the best candidates a second look.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Retrieve:
         index_of: Callable[[str], tuple[EmbedderIdentity, VectorIndex] | None],
         query_vector: Callable[[Query, str], tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None],
         clock: Callable[[], datetime],
+        rerank: Rerank,
     ) -> None:
         self._ledger = ledger
         self._index_of = index_of
         self._query_vector = query_vector
         self._clock = clock
+        self._rerank = rerank
         self._surroundings = Surroundings(ledger)
 
     def search(self, query: Query) -> list[Hit]:
@@ -69,10 +73,15 @@ class Retrieve:
         vector, index = self._dense(query, text)
         restricted = index is not None or condition is not None
         allowed = self._ledger.allowed(query.namespace, condition) if restricted else None
-        hits, complete = self._attempt(_Search(query, condition, vector, index, allowed, speakers, _profile(query)))
-        return hits if complete else self._search_at_one_moment(query, text, speakers)
+        asked = _Search(query, condition, vector, index, allowed, speakers, _profile(query), self._rerank.of(query))
+        hits, complete = self._attempt(asked)
+        return hits if complete else self._search_at_one_moment(asked, text)
 
-    def _search_at_one_moment(self, query: Query, text: str, speakers: set[int]) -> list[Hit]:
+    def close_models(self) -> None:
+        """Free the weights of what reads the best candidates again."""
+        self._rerank.close()
+
+    def _search_at_one_moment(self, before: "_Search", text: str) -> list[Hit]:
         """Search again, after something that was found had expired, or was replaced while we looked.
 
         All is read from one snapshot of storage, and only what lives; it counts if the index stood at the same change
@@ -82,17 +91,16 @@ class Retrieve:
         unexpired = Filter.some(
             Filter.where("expires_at", "exists", value=False), Filter.where("expires_at", "gt", now)
         )
-        given = _condition(query)
-        condition = unexpired if given is None else Filter.every(given, unexpired)
+        query = before.query
+        condition = unexpired if before.condition is None else Filter.every(before.condition, unexpired)
         hits: list[Hit] = []
         for _ in range(MOMENTS):
             with self._ledger.snapshot() as seq:
                 self._surroundings.refresh()
                 vector, index = self._dense(query, text)
                 allowed = self._ledger.living(query.namespace, condition)
-                hits, complete = self._attempt(
-                    _Search(query, condition, vector, index, allowed, speakers, _profile(query))
-                )
+                asked = replace(before, condition=condition, vector=vector, index=index, allowed=allowed)
+                hits, complete = self._attempt(asked)
                 if complete and (index is None or index.seq == seq):
                     break
         return hits
@@ -111,6 +119,8 @@ class Retrieve:
     def _attempt(self, asked: "_Search") -> tuple[list[Hit], bool]:
         query = asked.query
         found = self._best(asked)
+        if asked.rereading is not None:
+            found = asked.rereading.reorder(found, self._texts(found.rids[: asked.rereading.top_n], asked))
         if query.diversity is not None:
             found = self._diverse(found, asked)
         found = found.cut(query)
@@ -120,9 +130,12 @@ class Retrieve:
         for place, rid in enumerate(found.rids):
             memory = memories.get(rid)
             if memory is not None:
-                passage = 0 if len(memory.passages) == 1 else self._passage(rid, asked)
                 hit = Hit(
-                    memory=memory, score=found.scores[place], similarity=found.similarities[place], passage=passage
+                    memory=memory,
+                    score=found.scores[place],
+                    similarity=found.similarities[place],
+                    passage=self._passage(rid, memory, asked),
+                    reranked=None if asked.rereading is None else asked.rereading.verdict(rid),
                 )
                 hits.append((rid, found.explained(hit, place) if query.explain else hit))
         complete = len(hits) == len(found.rids)
@@ -131,7 +144,7 @@ class Retrieve:
 
     def _best(self, asked: "_Search") -> Ranked:
         """The best candidates, best first: all that the query may show, and more where it ranks more together."""
-        query, depth = asked.query, _depth(asked.query)
+        query, depth = asked.query, asked.depth
         if query.mode == "keyword":
             rids, scores = self._keyword(asked, depth)
             return Ranked(rids.tolist(), scores.tolist(), [None] * len(rids), {"lexical": scores})
@@ -149,7 +162,7 @@ class Retrieve:
 
         So a search for more hits begins with the hits of a search for fewer.
         """
-        query, depth = asked.query, _depth(asked.query)
+        query, depth = asked.query, asked.depth
         first = self._lists(asked, CANDIDATES)
         core = np.union1d(first.near, first.matching[:CANDIDATES])
         rids = np.union1d(core, self._neighbours(core, asked))
@@ -246,7 +259,17 @@ class Retrieve:
         found = self._ledger.keyword(asked.query.text or "", limit, asked.query.namespace, asked.condition)
         return np.array([rid for rid, _ in found], np.int64), np.array([score for _, score in found], np.float64)
 
-    def _passage(self, rid: int, asked: "_Search") -> int:
+    def _texts(self, rids: Sequence[int], asked: "_Search") -> dict[int, str]:
+        """What a second look reads of each row; nothing of one that is gone by now."""
+        memories = self._ledger.rows(rids)
+        return {
+            rid: readable(memories[rid], self._passage(rid, memories[rid], asked)) if rid in memories else ""
+            for rid in rids
+        }
+
+    def _passage(self, rid: int, memory: Memory, asked: "_Search") -> int:
+        if len(memory.passages) == 1:
+            return 0
         held = self._ledger.vectors([rid]).get(rid)
         vector = asked.vector
         if vector is None or not held:
@@ -280,6 +303,14 @@ class _Search:
     allowed: RowSet | None
     speakers: set[int]
     profile: Profile
+    rereading: Rereading | None
+
+    @property
+    def depth(self) -> int:
+        """How many must be ranked to show what the query asks for."""
+        shown = self.query.offset + self.query.k
+        again = 0 if self.rereading is None else self.rereading.top_n
+        return max(shown, again, 0 if self.query.diversity is None else DIVERSE)
 
 
 _NO_RIDS = np.empty(0, np.int64)
@@ -290,12 +321,6 @@ def _cosines(index: VectorIndex, vector: npt.NDArray[np.float32], rids: npt.NDAr
     cosines = index.scores(vector, rids).astype(np.float64)
     np.nan_to_num(cosines, copy=False, nan=float(np.nanmin(cosines, initial=1.0)))
     return cosines
-
-
-def _depth(query: Query) -> int:
-    """How many must be ranked to show what the query asks for."""
-    shown = query.offset + query.k
-    return shown if query.diversity is None else max(shown, DIVERSE)
 
 
 def _others(around: Around) -> set[int]:

@@ -3,6 +3,7 @@
 from ums_core.ports.embedder import Embedder, EmbedderIdentity, Forgetful
 from ums_core.ports.index import Change, RowSet, VectorIndex
 from ums_core.ports.keys import Context, KeySource, KeyStatus, Wrapped
+from ums_core.ports.reranker import Reranker
 from ums_core.ports.sealing import FileSeal, Header, SealedReader, SealedWriter
 from ums_core.ports.store import MemoryStore, PersonalStore
 
@@ -18,6 +19,7 @@ __all__ = [
     "KeyStatus",
     "MemoryStore",
     "PersonalStore",
+    "Reranker",
     "RowSet",
     "SealedReader",
     "SealedWriter",

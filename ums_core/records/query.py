@@ -55,6 +55,7 @@ class Query:
             order of their best hit; None keeps the best first.
         max_tokens: estimated tokens of all that comes back, hits and context; what does not fit is left out, and the
             next best is tried.
+        use_cross_encoder: whether a cross-encoder reorders the best hits, about twenty; None leaves it to the setting.
         channel: whom a dual store asks: ``personal`` never leaves the device. A store of one place does not look at it.
 
     Raises:
@@ -78,6 +79,7 @@ class Query:
     context: int = 0
     group: Literal["session"] | None = None
     max_tokens: int | None = None
+    use_cross_encoder: bool | None = None
     channel: Channel = "personal"
 
     def __post_init__(self) -> None:
@@ -104,6 +106,7 @@ class Query:
         if self.weights is not None:
             put(self, "weights", _weights(self.weights))
         self._check_answer()
+        self._check_rerank()
 
     def _check_answer(self) -> None:
         """Check what shapes the answer; the defaults need no look."""
@@ -130,6 +133,14 @@ class Query:
                     "max_tokens leaves out what does not fit, so its pages would not add up: give a larger budget "
                     "instead of an offset"
                 )
+
+    def _check_rerank(self) -> None:
+        if self.use_cross_encoder is None:
+            return
+        if not isinstance(self.use_cross_encoder, bool):
+            raise InvalidQuery(f"use_cross_encoder must be True, False or None, got {self.use_cross_encoder!r}")
+        if self.use_cross_encoder and not (self.text or "").strip():
+            raise InvalidQuery("a cross-encoder reads the question; give text=, or leave use_cross_encoder out")
 
 
 def _whole(value: object, name: str, low: int) -> int:
@@ -173,6 +184,8 @@ class Hit:
             meet the filter of the query.
         after: the turns after it.
         channel: which side of a dual store it came from; None where one store answered.
+        reranked: whether a cross-encoder decided on its place; False where its time did not suffice and the hits keep
+            their order, None where it was not asked about this one.
     """
 
     memory: Memory
@@ -184,6 +197,7 @@ class Hit:
     before: tuple[Memory, ...] = ()
     after: tuple[Memory, ...] = ()
     channel: Literal["personal", "global"] | None = None
+    reranked: bool | None = None
 
 
 class Hits(list[Hit]):

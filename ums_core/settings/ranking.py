@@ -12,5 +12,19 @@ class RankingSettings(Section):
 
     use_cross_encoder: bool = Field(
         default=False,
-        description="Whether a cross-encoder reorders the best hits; this version has none and says so in the log.",
+        description="Whether a cross-encoder reorders the best hits, where the query does not say so itself.",
+    )
+    cross_encoder: str = Field(
+        default="cross-encoder/ms-marco-MiniLM-L6-v2",
+        min_length=1,
+        description="Which cross-encoder: a folder, or a name on the Hugging Face hub.",
+    )
+    cross_encoder_top_n: int = Field(
+        default=20, ge=1, description="How many of the best hits the cross-encoder reorders; at least 1."
+    )
+    cross_encoder_budget_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="Seconds of a search for the cross-encoder, its loading not counted; after them the hits keep "
+        "their order. Greater than 0.",
     )
