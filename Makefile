@@ -24,7 +24,8 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy $(SHIPPED)
-	cd integrations/llama-index && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p llama_index.retrievers.ums
+	cd integrations/llama-index && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+		$$(find llama_index llama_index_ums -name py.typed -printf '-p %h\n' | tr / .)
 
 tests: $(VENV)/.dev
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests integrations -n auto --cov --cov-report=term -q

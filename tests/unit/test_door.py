@@ -50,6 +50,7 @@ async def test_every_verb_works_through_the_door() -> None:
         assert await store.kv_get("c", ["b", "a", "no"]) == [{"x": [1]}, b"1", None]
         assert await store.kv_scan("c", after="a") == [("b", {"x": [1]})]
         assert await store.kv_delete("c", ["a", "no"]) == 1
+        assert await store.run(lambda blocking: (blocking.count(), blocking.namespaces())) == (1, [("a",)])
         await store.close_models()
         assert await store.reembed("hashing:16") == 1
         assert await store.delete([made.id], namespace=("a",)) == 1

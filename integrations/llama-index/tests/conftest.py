@@ -40,6 +40,18 @@ def filled(store: LocalStore) -> LocalStore:
     return store
 
 
+# Each kind of store that every suite runs on.
+KINDS = ("plain",)
+
+
+@pytest.fixture(params=KINDS)
+def any_store(request: pytest.FixtureRequest) -> Iterator[LocalStore]:
+    """A store of each kind, empty."""
+    overrides: dict[str, dict[str, object]] = {"plain": {}}[request.param]
+    with open_store(UnifiedSettings.for_testing(**overrides)) as store:
+        yield store
+
+
 class Watching:
     """Letter counts as vectors, and a note of the threads that asked for them."""
 
