@@ -12,6 +12,7 @@ from ums_core.channels.local import LocalStore
 from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 from ums_core.pipeline.reembed import Progress
 from ums_core.ports import Embedder, MemoryStore
+from ums_core.ports.sealed import KeyState
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.settings import PerfSettings, UnifiedSettings
 
@@ -140,6 +141,22 @@ class EnhancedMemoryStore:
     async def verify_erased(self, receipt: Receipt) -> list[str]:
         """What is left of an erasure, in words; empty when there is nothing."""
         return await self._hop(lambda: self._local("verify_erased").verify_erased(receipt))
+
+    async def key_state(self) -> KeyState:
+        """Where the keys of the database stand."""
+        return await self._hop(lambda: self._local("key_state").key_state())
+
+    async def rotate(self) -> KeyState:
+        """Put the database and its indexes under a new data key; see ``LocalStore.rotate``."""
+        return await self._hop(lambda: self._local("rotate").rotate())
+
+    async def accept_state(self) -> None:
+        """Believe in a database that :meth:`health` calls degraded, as it is; writes are taken again."""
+        await self._hop(lambda: self._local("accept_state").accept_state())
+
+    async def destroy(self) -> None:
+        """Close the store, destroy its keys, and remove its files; see ``LocalStore.destroy``."""
+        await self._hop(lambda: self._local("destroy").destroy())
 
     async def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``; what has expired is never among them."""

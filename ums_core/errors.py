@@ -45,6 +45,7 @@
         │   ├── DatabaseEncrypted         it is encrypted, and no key was given
         │   ├── DatabaseNotEncrypted      it is plain, and an encrypted one was asked for
         │   └── WrongKey                  the key does not open it
+        ├── TamperSuspected               the file is not the one that was left here; reads go on
         ├── DatabaseTooNew                written by a newer version of UMS
         └── DatabaseBusy                  another process kept the write lock for too long
 """
@@ -52,52 +53,15 @@
 from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "ConsentRequired",
-    "DatabaseBusy",
-    "DatabaseEncrypted",
-    "DatabaseNotEncrypted",
-    "DatabaseTooNew",
-    "DimensionMismatch",
-    "DirectoryNotWritable",
-    "DiskFull",
-    "EmbedderMismatch",
-    "Forbidden",
-    "IdempotencyConflict",
-    "IndexRecovering",
-    "InvalidField",
-    "InvalidFilter",
-    "InvalidInput",
-    "InvalidKey",
-    "InvalidMetadata",
-    "InvalidNamespace",
-    "InvalidQuery",
-    "InvalidText",
-    "InvalidVector",
-    "KeyCorrupt",
-    "KeyDenied",
-    "KeyFailure",
-    "KeyFileUnsafe",
-    "KeyMissing",
-    "KeyUnavailable",
-    "MemoryNotFound",
-    "MissingExtra",
-    "NotADatabase",
-    "NotOnThisChannel",
-    "Overloaded",
-    "PrivacyModeStrict",
-    "RateLimited",
-    "RemoteError",
-    "SealBroken",
-    "SettingsError",
-    "StaysOnDevice",
-    "StorageError",
-    "StoreClosed",
-    "TooLarge",
-    "TryLater",
-    "UMSError",
-    "Unauthenticated",
-    "WrongKey",
-]
+    "ConsentRequired", "DatabaseBusy", "DatabaseEncrypted", "DatabaseNotEncrypted", "DatabaseTooNew",
+    "DimensionMismatch", "DirectoryNotWritable", "DiskFull", "EmbedderMismatch", "Forbidden", "IdempotencyConflict",
+    "IndexRecovering", "InvalidField", "InvalidFilter", "InvalidInput", "InvalidKey", "InvalidMetadata",
+    "InvalidNamespace", "InvalidQuery", "InvalidText", "InvalidVector", "KeyCorrupt", "KeyDenied", "KeyFailure",
+    "KeyFileUnsafe", "KeyMissing", "KeyUnavailable", "MemoryNotFound", "MissingExtra", "NotADatabase",
+    "NotOnThisChannel", "Overloaded", "PrivacyModeStrict", "RateLimited", "RemoteError", "SealBroken",
+    "SettingsError", "StaysOnDevice", "StorageError", "StoreClosed", "TamperSuspected", "TooLarge", "TryLater",
+    "UMSError", "Unauthenticated", "WrongKey",
+]  # fmt: skip
 
 
 class UMSError(Exception):
@@ -381,6 +345,12 @@ class WrongKey(NotADatabase):
     """The key given does not open the database; it was not touched."""
 
     code = "wrong_key"
+
+
+class TamperSuspected(StorageError):
+    """A sealed database is not what was left here, such as an older copy; reads go on, writes wait for the owner."""
+
+    code = "tamper_suspected"
 
 
 class DatabaseTooNew(StorageError):

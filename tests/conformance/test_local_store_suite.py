@@ -24,6 +24,7 @@ from ums_core import (
 )
 from ums_core.records import Namespace
 from ums_core.settings.database import url_of
+from ums_core.testing.sealed import SEALED
 from ums_core.testing.store_case import Abandon, MakeStore
 from ums_core.testing.store_suite import MemoryStoreSuite
 
@@ -47,6 +48,7 @@ class Places:
             database={"backend": self._suite.backend, "url": url_of(self.directory(place) / "memory.db")},
             model={"embedder": "hashing", "vector_dim": self._suite.dim},
             perf={"max_workers": 8},
+            security=dict(self._suite.security),
         )
         store = self._suite.open(settings)
         self._at[id(store)] = place
@@ -64,6 +66,7 @@ class Places:
 
 class LocalStoreSuite(MemoryStoreSuite):
     backend: ClassVar[str]
+    security: ClassVar[Mapping[str, object]] = {}
 
     @staticmethod
     def open(settings: UnifiedSettings) -> MemoryStore:
@@ -91,6 +94,12 @@ class TestExact(KilledSuite):
 @pytest.mark.needs_faiss
 class TestFaiss(KilledSuite):
     backend = "faiss"
+
+
+@pytest.mark.needs_sqlcipher
+class TestSealed(KilledSuite):
+    backend = "exact"
+    security = SEALED
 
 
 class Waiting:

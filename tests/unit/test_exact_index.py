@@ -7,7 +7,7 @@ import pytest
 from ums_core.errors import StorageError
 from ums_core.index.exact import ExactIndex
 from ums_core.index.rows import Growing, Rows, held
-from ums_core.index.snapshot import read, section, write
+from ums_core.index.snapshot import Home, read, section, write
 from ums_core.ports.index import RowSet
 from ums_core.testing.index_case import added, changed, clustered
 
@@ -95,7 +95,7 @@ def test_a_whole_snapshot_of_impossible_rows_is_not_loaded(
 
 
 def test_an_index_that_cannot_be_saved_says_so_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    index, vectors = ExactIndex(4, snapshot_path=tmp_path / "missing" / "index"), clustered(5, 4, seed=0, clusters=3)[0]
+    index, vectors = ExactIndex(4, home=Home(tmp_path / "missing" / "index")), clustered(5, 4, seed=0, clusters=3)[0]
     added(index, vectors)
     with caplog.at_level(logging.WARNING):
         index.settle()
@@ -107,11 +107,11 @@ def test_an_index_that_cannot_be_saved_says_so_and_goes_on(tmp_path: Path, caplo
 
 
 def test_an_index_without_changes_does_not_touch_its_file(tmp_path: Path) -> None:
-    index = ExactIndex(4, snapshot_path=tmp_path / "index")
+    index = ExactIndex(4, home=Home(tmp_path / "index"))
     index.settle()
     index.close()
     assert not (tmp_path / "index").exists()
-    other = ExactIndex(4, snapshot_path=tmp_path / "index")
+    other = ExactIndex(4, home=Home(tmp_path / "index"))
     added(other, clustered(5, 4, seed=0, clusters=3)[0])
     other.save(tmp_path / "elsewhere")
     other.settle()
@@ -124,9 +124,9 @@ def test_what_was_loaded_from_elsewhere_is_saved_to_its_own_path(tmp_path: Path)
     one = ExactIndex(4)
     added(one, clustered(5, 4, seed=0, clusters=3)[0])
     one.save(tmp_path / "elsewhere")
-    with ExactIndex(4, snapshot_path=tmp_path / "index").recovery():
+    with ExactIndex(4, home=Home(tmp_path / "index")).recovery():
         pass
-    other = ExactIndex(4, snapshot_path=tmp_path / "index")
+    other = ExactIndex(4, home=Home(tmp_path / "index"))
     assert other.load(tmp_path / "elsewhere")
     other.close()
     assert ExactIndex(4).load(tmp_path / "index")

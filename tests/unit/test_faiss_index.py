@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ums_core.errors import StoreClosed
-from ums_core.index.snapshot import section, write
+from ums_core.index.snapshot import Home, section, write
 from ums_core.ports.index import RowSet
 from ums_core.testing.index_case import added, changed, clustered, recall, same
 
@@ -275,7 +275,7 @@ def test_recovery_of_few_rows_is_none() -> None:
 def test_closing_gives_up_a_build_and_saves_what_is_there(tmp_path: Path) -> None:
     params = HnswParams(exact_below=300, ef_construction=400)
     index, vectors = (
-        FaissIndex(64, params, snapshot_path=tmp_path / "index"),
+        FaissIndex(64, params, home=Home(tmp_path / "index")),
         clustered(40_000, 64, seed=0, clusters=9)[0],
     )
     added(index, vectors)
@@ -301,7 +301,7 @@ def test_loading_replaces_what_is_being_built(tmp_path: Path) -> None:
 
 def test_a_graph_saves_itself_after_a_tenth_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "index"
-    index, vectors = FaissIndex(_DIM, _SMALL, snapshot_path=path), clustered(1200, _DIM, seed=0, clusters=20)[0]
+    index, vectors = FaissIndex(_DIM, _SMALL, home=Home(path)), clustered(1200, _DIM, seed=0, clusters=20)[0]
     added(index, vectors[:1000])
     with index._changed:
         index._background._wait()
@@ -327,7 +327,7 @@ def test_a_failure_in_the_background_is_logged_and_tried_again_later(
 ) -> None:
     folder = tmp_path / "missing"
     index, vectors = (
-        FaissIndex(_DIM, _SMALL, snapshot_path=folder / "index"),
+        FaissIndex(_DIM, _SMALL, home=Home(folder / "index")),
         clustered(700, _DIM, seed=0, clusters=9)[0],
     )
     with caplog.at_level(logging.WARNING):

@@ -43,6 +43,7 @@ DEFAULTS = {
     "AI_SECURITY__KMS_BACKEND": "none",
     "AI_SECURITY__KMS_KEY_ID": "",
     "AI_SECURITY__KMS_PARAMS": "{}",
+    "AI_SECURITY__ALLOW_UNSEALED": "false",
     "AI_ENV": "development",
     "AI_SUMMARY_STRATEGY": "head2tail",
 }
@@ -70,6 +71,7 @@ OTHERS = {
     "AI_SECURITY__KMS_BACKEND": ("local", "local"),
     "AI_SECURITY__KMS_KEY_ID": ("main", "main"),
     "AI_SECURITY__KMS_PARAMS": ('{"path": "/k"}', {"path": "/k"}),
+    "AI_SECURITY__ALLOW_UNSEALED": ("true", True),
     "AI_ENV": ("production", "production"),
     "AI_SUMMARY_STRATEGY": ("extractive", "extractive"),
 }

@@ -96,7 +96,7 @@ def test_a_key_service_seals_without_a_key() -> None:
 
 def test_a_store_that_cannot_be_sealed_is_not_opened() -> None:
     settings = UnifiedSettings.for_testing(security={"encryption_key": KEY})
-    with pytest.raises(SettingsError, match="sealing"):
+    with pytest.raises(SettingsError, match="ENCRYPT_AT_REST=true"):
         open_store(settings)
     assert not os.path.lexists(settings.database.path)
 

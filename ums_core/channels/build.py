@@ -7,12 +7,12 @@ from functools import cache, partial
 from pathlib import Path
 
 from ums_core.channels.local import LocalStore
-from ums_core.errors import SettingsError
+from ums_core.channels.sealed import check_production, keys_of, open_database, source_of
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
 from ums_core.pipeline.rerank import Rerank
 from ums_core.pipeline.retrieve import Retrieve
-from ums_core.ports import Embedder, EmbedderIdentity, Reranker, VectorIndex
+from ums_core.ports import Embedder, EmbedderIdentity, FileSeal, Reranker, VectorIndex
 from ums_core.settings import RankingSettings, UnifiedSettings
 from ums_core.storage.database import Database
 
@@ -45,19 +45,14 @@ def open_store(
         StorageError: the file cannot be used; a subclass tells why.
     """
     settings = settings or UnifiedSettings()
-    _check_sealing(settings)
+    check_production(settings)
     embedders = partial(_embedder, settings.model.vector_dim)
     if embedder is None:
         embedder = embedders(settings.model.embedder)
-    path = settings.database.path
-    database = Database(
-        path,
-        clock,
-        checkpoint_writes=settings.database.wal_checkpoint_writes,
-        checkpoint_interval_s=settings.database.wal_checkpoint_interval,
-    )
+    keys = keys_of(settings, partial(source_of, settings))
+    database = open_database(settings, clock, keys)
     try:
-        make = partial(_index, settings.database.backend, path, database.database_id)
+        make = partial(_index, settings.database.backend, database, None if keys is None else keys.files)
         ingest = Ingest(embedder, database.binding, settings.model.dim_of, _spans, clock)
         indexes = Indexes(database, make)
         rerank = _rerank(settings.ranking, reranker)
@@ -66,16 +61,6 @@ def open_store(
     except BaseException:
         database.close()
         raise
-
-
-def _check_sealing(settings: UnifiedSettings) -> None:
-    """Refuse rather than write in the clear what was to be sealed."""
-    if settings.security.sealed:
-        raise SettingsError(
-            "sealing is asked for, and this version seals no store; remove AI_SECURITY__… to go without"
-        )
-    if settings.env == "production":
-        raise SettingsError("AI_ENV=production opens no store that is not sealed; use AI_ENV=development without a key")
 
 
 def _embedder(dim: int, name: str) -> Embedder | None:
@@ -104,20 +89,22 @@ def _spans(text: str, embedder: Embedder) -> list[tuple[int, int]]:
 
 
 def _index(
-    backend: str, database: Path, database_id: str, modality: str, identity: EmbedderIdentity
+    backend: str, database: Database, seal: FileSeal | None, modality: str, identity: EmbedderIdentity
 ) -> tuple[VectorIndex, Path]:
-    path = database.with_name(f"{database.name}.{modality.replace('/', '%2F')}.index")
-    binding = {"database": database_id, "modality": modality, "embedder": str(identity)}
+    path = database.path.with_name(f"{database.path.name}.{modality.replace('/', '%2F')}.index")
+    binding = {"database_id": database.database_id, "modality": modality, "embedder": str(identity)}
+    from ums_core.index.snapshot import Home  # noqa: PLC0415  # as above
+
     if backend == "faiss":
         try:
             from ums_core.index.faiss import FaissIndex  # noqa: PLC0415  # optional: extra `faiss`
 
-            return FaissIndex(identity.dim, binding=binding, snapshot_path=path), path
+            return FaissIndex(identity.dim, home=Home(path, binding, seal)), path
         except ModuleNotFoundError as missing:
             _say_once(missing.name or "faiss")
     from ums_core.index.exact import ExactIndex  # noqa: PLC0415  # as above
 
-    return ExactIndex(identity.dim, binding=binding, snapshot_path=path), path
+    return ExactIndex(identity.dim, home=Home(path, binding, seal)), path
 
 
 @cache

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Self, TypeVar
 
+from ums_core.channels.upkeep import destroyed, erased, ring_of, rotated
 from ums_core.errors import SettingsError, StoreClosed
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest, Prepared
@@ -13,6 +14,7 @@ from ums_core.pipeline.reembed import Progress, reembed
 from ums_core.pipeline.repeat import answer_of, draft_parts, existing, patch_parts, replayed
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Embedder, Forgetful
+from ums_core.ports.sealed import KeyState
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.arguments import (
     check_batch,
@@ -26,7 +28,7 @@ from ums_core.records.check import check_label, check_namespace
 from ums_core.records.memory import TEXT
 from ums_core.storage import kv
 from ums_core.storage.database import Database
-from ums_core.storage.erase import erase, leftovers
+from ums_core.storage.erase import leftovers
 from ums_core.storage.idempotency import digest_of, once
 from ums_core.storage.reembed import Aside
 from ums_core.storage.transaction import SqlTransaction
@@ -148,19 +150,7 @@ class LocalStore:
         """
         self._writable()
         ids, namespace = check_ids(ids), check_namespace(namespace)
-        name = self._database.database_id
-        if idempotency_key is None:
-            receipt = self._database.write(lambda tx: erase(tx, ids, namespace, name))
-        else:
-            check_label(idempotency_key, "idempotency_key")
-            digest = digest_of(json.dumps(part).encode() for part in (["erase", *namespace], ids))
-            receipt = Receipt.from_dict(
-                self._database.write(
-                    lambda tx: self._once(
-                        tx, idempotency_key, digest, lambda: erase(tx, ids, namespace, name).to_dict()
-                    )
-                )
-            )
+        receipt = erased(self._database, ids, namespace, idempotency_key)
         embedder: object = self._ingest.embedder
         if isinstance(embedder, Forgetful):
             embedder.forget()
@@ -219,15 +209,21 @@ class LocalStore:
     def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""
         held = self._indexes.held()
+        keys, suspicion = self.key_state(), self._database.guard.suspicion
+        recovering = any(index.recovering for index in held.values())
+        status: Literal["ok", "recovering", "degraded"]
+        status = "degraded" if suspicion else "recovering" if recovering else "ok"
         bindings = self._database.bindings()
         return Health(
-            status="recovering" if any(index.recovering for index in held.values()) else "ok",
+            status=status,
             memories=self.count(),
             seq=self._database.head().seq,
             index_seq={modality: index.seq for modality, index in held.items()},
             index={modality: index.kind for modality, index in held.items()},
             embedder={modality: str(identity) for modality, identity in bindings.items()},
             driver=self._database.driver,
+            encryption=keys.mode,
+            detail=(*([suspicion] if suspicion else []), *keys.detail),
             dim={modality: self._ingest.dim(modality) for modality in {TEXT, *bindings}},
         )
 
@@ -237,6 +233,39 @@ class LocalStore:
         Cost: reads every key of the vectors.
         """
         return self._indexes.verify()
+
+    def key_state(self) -> KeyState:
+        """Where the keys of the database stand; it asks the key service, where there is one, how it is."""
+        ring = ring_of(self._database)
+        return KeyState() if ring is None else ring.state()
+
+    def rotate(self) -> KeyState:
+        """Put the database and its indexes under a new data key, and destroy the former one.
+
+        Goes on with a rotation that was interrupted; killed at any moment, the store opens and the next call goes on.
+        The pages are encrypted anew in place: reads and writes wait, about a second for 60 MB.
+
+        Raises:
+            SettingsError: the database is not sealed.
+            DatabaseBusy: another process has the file open.
+            KeyFailure: the source gives no key.
+            TamperSuspected: nobody accepted the database as it is.
+        """
+        self._writable()
+        return rotated(self._database, self._indexes)
+
+    def accept_state(self) -> None:
+        """Believe in a database that :meth:`health` calls degraded, as it is; writes are taken again."""
+        self._database.accept()
+
+    def destroy(self) -> None:
+        """Close the store, destroy its keys, and remove its files: nothing of it can be opened again.
+
+        Of a sealed database every copy is unreadable with it, as long as nobody kept a copy of its key file and the
+        key that wraps it. Of a plain one the file system and SSDs may keep what was removed.
+        """
+        self.close()
+        destroyed(self._database)
 
     def reembed(self, embedder: Embedder | str | None = None, *, progress: Progress | None = None) -> int:
         """Embed every text anew with another embedder, switch to it at once, and return how many memories moved.

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ums_core.errors import StorageError, StoreClosed
 from ums_core.index.rows import Floats, Growing, Ids, Ranking, Rows, check_query
-from ums_core.index.snapshot import Section, Snapshot, read, section, write
+from ums_core.index.snapshot import NOWHERE, Home, Section, Snapshot, read, section, write
 from ums_core.ports.index import Change, RowSet
 
 __all__ = ["ExactIndex", "rows_from", "sections_of"]
@@ -25,16 +25,13 @@ class ExactIndex:
 
     Args:
         dim: number of components of a vector.
-        binding: what a snapshot belongs to, such as the database and the embedder; another one is not loaded.
-        snapshot_path: where ``settle`` and ``close`` save what changed; None for nowhere.
+        home: where ``settle`` and ``close`` save what changed.
     """
 
-    def __init__(
-        self, dim: int, *, binding: Mapping[str, str] | None = None, snapshot_path: Path | None = None
-    ) -> None:
+    def __init__(self, dim: int, *, home: Home = NOWHERE) -> None:
         self._dim = dim
-        self._expected = {"index": "exact", "dim": dim, "binding": dict(binding or {})}
-        self._path = snapshot_path
+        self._expected = {"index": "exact", "dim": dim, "binding": dict(home.binding or {})}
+        self._home, self._path = home, home.path
         self._lock = threading.Lock()
         self._growing = Growing.empty(dim)
         self._state: tuple[Rows, tuple[int, int]] | None = (self._growing.rows, (0, 0))
@@ -119,13 +116,14 @@ class ExactIndex:
             StorageError: the file system refused; the old file stays.
         """
         rows, (seq, mark) = self._open()
-        write(path, self._expected | {"kind": self.kind, "seq": seq, "mark": mark}, sections_of(rows))
+        header = self._expected | {"kind": self.kind, "seq": seq, "mark": mark}
+        write(path, header, sections_of(rows), self._home.seal)
         if path == self._path:
             self._saved = rows
 
     def load(self, path: Path) -> bool:
         """Take the place of a snapshot; False, and empty, where there is none that can be trusted."""
-        snapshot = read(path, self._expected)
+        snapshot = read(path, self._expected, self._home.seal)
         rows = None if snapshot is None else rows_from(snapshot, self._dim)
         with self._lock:
             self._open()

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from ums_core.index.faiss_tuning import DEFAULT_PARAMS, HnswParams, growth, save
 from ums_core.index.generation import Generation
 from ums_core.index.graph import Graph, OneThread
 from ums_core.index.rows import Floats, Growing, Ids, Ranking, Rows, best_of, check_query
-from ums_core.index.snapshot import Section, Snapshot, read, section, write
+from ums_core.index.snapshot import NOWHERE, Home, Section, Snapshot, read, section, write
 from ums_core.ports.index import Change, RowSet
 
 __all__ = ["FaissIndex"]
@@ -51,8 +51,7 @@ class FaissIndex:
         dim: number of components of a vector.
         params: how the graph is built and searched.
         workers: threads of a bulk build; None is all cores that the process may use.
-        binding: what a snapshot belongs to, such as the database and the embedder; another one is not loaded.
-        snapshot_path: where the background thread, ``settle`` and ``close`` save what changed; None for nowhere.
+        home: where the background thread, ``settle`` and ``close`` save what changed.
     """
 
     def __init__(
@@ -61,13 +60,12 @@ class FaissIndex:
         params: HnswParams = DEFAULT_PARAMS,
         *,
         workers: int | None = None,
-        binding: Mapping[str, str] | None = None,
-        snapshot_path: Path | None = None,
+        home: Home = NOWHERE,
     ) -> None:
         self._dim, self._params = dim, params
         self._workers = workers or os.cpu_count() or 1
-        self._expected = {"index": "faiss", "dim": dim, "binding": dict(binding or {}), "params": params.build}
-        self._path = snapshot_path
+        self._expected = {"index": "faiss", "dim": dim, "binding": dict(home.binding or {}), "params": params.build}
+        self._home, self._path = home, home.path
         self._one_thread = OneThread()
         self._tail = Growing.empty(dim)
         self._state: _State | None = _State(None, self._tail.rows, (0, 0), 0)
@@ -193,7 +191,7 @@ class FaissIndex:
             if state.generation is not None:
                 self._one_thread.enter()
                 state.generation.scrub()
-            write(path, header, _sections(state))
+            write(path, header, _sections(state), self._home.seal)
             if path == self._path:
                 self._saved = state.changes
 
@@ -202,7 +200,7 @@ class FaissIndex:
 
         Costs a pass over the file; the graph is a view of what was read and checked.
         """
-        snapshot = read(path, self._expected)
+        snapshot = read(path, self._expected, self._home.seal)
         restored = None if snapshot is None else self._restored(snapshot)
         with self._changed:
             self._open()

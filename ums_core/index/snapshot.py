@@ -8,6 +8,9 @@ r"""The file that an index is saved in: checked as a whole before anything reads
     digest      SHA-256 of all of the above
     payload     the sections, one after the other; the chunks of 4 MiB run across them
 
+Where the database is sealed, magic and digests give way to a sealed file, whose header is the same but for them; then
+no vector is ever on the disk as it is, not even while the file is written.
+
 A flipped bit, a cut, another database, another embedder: each gives None, and the index is rebuilt from storage.
 """
 
@@ -29,9 +32,10 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.errors import DirectoryNotWritable, DiskFull, StorageError
+from ums_core.errors import DirectoryNotWritable, DiskFull, SealBroken, StorageError
+from ums_core.ports.sealing import FileSeal
 
-__all__ = ["Section", "Sink", "Snapshot", "read", "section", "write"]
+__all__ = ["NOWHERE", "Home", "Section", "Sink", "Snapshot", "read", "section", "write"]
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Sink: TypeAlias = Callable[[bytes | memoryview], object]
@@ -44,6 +48,24 @@ _READ = 512 << 10
 _ALIGN = 64
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where an index is saved.
+
+    Attributes:
+        path: its snapshot; None for nowhere.
+        binding: what a snapshot belongs to, such as the database and the embedder; another one is not loaded.
+        seal: seals the snapshot and opens it; None leaves it readable. One kind is never loaded as the other.
+    """
+
+    path: Path | None = None
+    binding: Mapping[str, str] | None = None
+    seal: FileSeal | None = None
+
+
+NOWHERE = Home()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +120,10 @@ def section(name: str, pieces: Sequence[npt.NDArray[Any]] | Iterator[npt.NDArray
     return Section(name, size, put)
 
 
-def write(path: Path, header: Mapping[str, Any], sections: Sequence[Section]) -> None:
+def write(path: Path, header: Mapping[str, Any], sections: Sequence[Section], seal: FileSeal | None = None) -> None:
     """Put a snapshot in the place of the file, mode 0600; on an error the old file stays.
 
-    Costs one pass over the payload for SHA-256, about 1.5 GB/s, and no second copy of it in memory.
+    Costs one pass over the payload for SHA-256 or AES-256-GCM, about 1.5 GB/s, and no second copy of it in memory.
 
     Raises:
         DiskFull, DirectoryNotWritable, StorageError: the file system refused.
@@ -109,27 +131,59 @@ def write(path: Path, header: Mapping[str, Any], sections: Sequence[Section]) ->
     try:
         _remove_stale(path)
         with _replacing(path) as file:
-            _stream(file, header, sections)
+            if seal is None:
+                _stream(file, header, sections)
+            else:
+                _stream_sealed(file, header, sections, seal)
     except OSError as error:
         raise _refusal(error, path) from error
 
 
-def read(path: Path, expected: Mapping[str, Any]) -> Snapshot | None:
+def read(path: Path, expected: Mapping[str, Any], seal: FileSeal | None = None) -> Snapshot | None:
     """The snapshot, or None where there is none whose every byte is right and whose header has the expected values.
 
-    The payload is read and hashed by two threads, half a MiB at a time, which stays in the cache.
+    A plain payload is read and hashed by two threads, half a MiB at a time, which stays in the cache.
     """
     _remove_stale(path)
     try:
         with path.open("rb", buffering=0) as file:
+            if seal is not None:
+                return _read_sealed(file, expected, seal)
             size = os.fstat(file.fileno()).st_size
             header, start = _header(file, size)
             if any(header[key] != value for key, value in expected.items()):
                 return None
             payload = _payload(file.fileno(), start, size - start, header["digests"])
             return Snapshot(header, _cut(payload, header["sections"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, SealBroken):
         return None
+
+
+def _read_sealed(file: BinaryIO, expected: Mapping[str, Any], seal: FileSeal) -> Snapshot | None:
+    reader = seal.reader(file)
+    header: Mapping[str, Any] = reader.header
+    if any(header[key] != value for key, value in expected.items()):
+        return None
+    payload = _room(sum(size for _, size in header["sections"]))
+    # One byte more than there may be, so that the reader comes to the end and proves that there is no more.
+    if reader.readinto(payload.data) != len(payload) or reader.readinto(bytearray(1)):
+        raise ValueError("the sections do not fill the payload")
+    return Snapshot(header, _cut(payload, header["sections"]))
+
+
+def _stream_sealed(file: BinaryIO, header: Mapping[str, Any], sections: Sequence[Section], seal: FileSeal) -> None:
+    writer = seal.writer(file, dict(header) | {"sections": [[part.name, part.size] for part in sections]})
+    written = 0
+
+    def count(data: bytes | memoryview) -> None:
+        nonlocal written
+        written += writer.write(data)
+
+    for part in sections:
+        part.write(count)
+    if written != (size := sum(part.size for part in sections)):
+        raise ValueError(f"sections of {size} bytes were announced, {written} were written")
+    writer.close()
 
 
 def _stream(file: BinaryIO, header: Mapping[str, Any], sections: Sequence[Section]) -> None:
@@ -199,10 +253,7 @@ def _payload(descriptor: int, start: int, size: int, digests: Sequence[str]) -> 
     Raises:
         ValueError: a chunk is not as it was written.
     """
-    # numpy would ask for huge pages, and on a busy machine it takes longer to find them than to read the file.
-    buffer = np.frombuffer(mmap(-1, size + _ALIGN, flags=MAP_PRIVATE | MAP_ANONYMOUS), np.uint8)
-    first = -(buffer.ctypes.data + size) % _ALIGN
-    payload = buffer[first : first + size]
+    payload = _room(size)
     if len(digests) != -(-size // _CHUNK):
         raise ValueError("a chunk is missing")
 
@@ -219,6 +270,14 @@ def _payload(descriptor: int, start: int, size: int, digests: Sequence[str]) -> 
         if not all(check(intact, range(len(digests)))):
             raise ValueError("the payload was changed or cut")
     return payload
+
+
+def _room(size: int) -> Bytes:
+    """A buffer that ends on a multiple of 64 bytes."""
+    # numpy would ask for huge pages, and on a busy machine it takes longer to find them than to read the file.
+    buffer = np.frombuffer(mmap(-1, size + _ALIGN, flags=MAP_PRIVATE | MAP_ANONYMOUS), np.uint8)
+    first = -(buffer.ctypes.data + size) % _ALIGN
+    return buffer[first : first + size]
 
 
 def _cut(payload: Bytes, sizes: Sequence[tuple[str, int]]) -> dict[str, Bytes]:

@@ -81,6 +81,7 @@ class Indexes:
         self._journal = journal
         self._make = make
         self._held: dict[str, tuple[EmbedderIdentity, VectorIndex]] = {}
+        self._paths: dict[str, Path] = {}
         # One at a time takes up changes: a committer, or a reader that found another process's commit.
         self._lock = threading.RLock()
         self._seq = 0
@@ -108,7 +109,8 @@ class Indexes:
             for modality, identity in self._journal.bindings().items():
                 if modality not in self._held:
                     # Bound by one of these works: no earlier vector of the modality exists.
-                    self._held[modality] = identity, self._make(modality, identity)[0]
+                    index, self._paths[modality] = self._make(modality, identity)
+                    self._held[modality] = identity, index
                 _, index = self._held[modality]
                 changes = [work.change(modality, identity.dim) for work in works]
                 new = [change for change in changes if change.seq > index.seq]
@@ -149,6 +151,17 @@ class Indexes:
         for index in self.held().values():
             index.settle()
 
+    def save(self) -> None:
+        """Write every snapshot anew, whether or not anything changed.
+
+        Raises:
+            StorageError: the disk refused; the old files stay.
+        """
+        with self._lock:
+            self._catch_up(self._journal.head().seq)
+            for modality, (_, index) in self._held.items():
+                index.save(self._paths[modality])
+
     def close(self) -> None:
         """Take up what other processes committed, then save and close every index."""
         with self._lock:
@@ -184,7 +197,7 @@ class Indexes:
             with index.recovery():
                 for change in self._journal.changes_since(0, modality, identity.dim):
                     index.apply(change)
-        self._held[modality] = identity, index
+        self._held[modality], self._paths[modality] = (identity, index), path
 
     def _stale(self, index: VectorIndex, seq: int) -> bool:
         return index.seq > seq or index.mark != self._journal.mark_of(index.seq)

@@ -1,8 +1,12 @@
 """What a database is sealed with, as storage sees it: keys that were derived elsewhere, and never shown."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Sealing"]
+if TYPE_CHECKING:
+    from ums_core.ports.sealing import FileSeal
+
+__all__ = ["KeyRing", "KeyState", "Sealing"]
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
@@ -12,11 +16,63 @@ class Sealing:
     Attributes:
         database_id: of the one database that the keys are for, 32 hexadecimal digits; a new database takes it.
         page_key: 32 bytes that SQLCipher encrypts every page with; None where pages stay plain.
+        anchor_keys: authenticate what is kept outside the database; the first one writes. None where nothing is.
+        keys: where they come from; None for keys that are only passed in.
     """
 
     database_id: str
     page_key: bytes | None = None
+    anchor_keys: tuple[bytes, ...] = ()
+    keys: "KeyRing | None" = None
 
     def __repr__(self) -> str:
         """Return which database this is for, and nothing else."""
         return f"Sealing(database_id={self.database_id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """Where the keys of a database stand. It holds no secret.
+
+    Attributes:
+        mode: ``pages`` where the whole file is encrypted, ``fields`` where its contents are, ``none`` where nothing is.
+        active: id of the key that seals.
+        pending: id of the key that a rotation leads to; None where none is under way.
+        former: ids of keys that no longer seal, and were not destroyed yet.
+        detail: what the source of the keys says of itself, where it does not answer.
+    """
+
+    mode: str = "none"
+    active: str = ""
+    pending: str | None = None
+    former: tuple[str, ...] = ()
+    detail: tuple[str, ...] = ()
+
+
+class KeyRing(Protocol):
+    """The data keys of one database, and the steps of their rotation. Thread-safe."""
+
+    @property
+    def files(self) -> "FileSeal":
+        """Seals files with the key that is active at that moment."""
+        ...
+
+    def state(self) -> KeyState:
+        """Where the keys stand."""
+        ...
+
+    def begin(self) -> Sealing:
+        """The keys that a rotation leads to, durable before they are used; those of an interrupted one, if there is."""
+        ...
+
+    def promote(self) -> None:
+        """Everything in the database is under the new keys."""
+        ...
+
+    def retire(self) -> None:
+        """Nothing is under former keys any more: destroy them."""
+        ...
+
+    def destroy(self) -> None:
+        """Destroy every key: nothing that they sealed can be opened again."""
+        ...

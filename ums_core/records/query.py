@@ -228,7 +228,8 @@ class Health:
     """How a store is.
 
     Attributes:
-        status: ``ok``; ``recovering`` while an index is rebuilt: reads are answered, writes are refused.
+        status: ``ok``; ``recovering`` while an index is rebuilt: reads are answered, writes are refused; ``degraded``
+            while a sealed database may have been tampered with: as ``recovering``, until the owner accepts it.
         memories: how many are stored.
         seq: number of the last committed change.
         index_seq: number of the last change that the index has taken up, by modality.
@@ -236,10 +237,11 @@ class Health:
         embedder: what the database is bound to, by modality.
         dim: how many components a vector has, by modality; of text also before the first one.
         driver: name and SQLite version of the driver.
+        encryption: ``pages`` where the whole file is encrypted, ``fields`` where what it holds is, else ``none``.
         detail: anything else worth a look, in words.
     """
 
-    status: Literal["ok", "recovering"]
+    status: Literal["ok", "recovering", "degraded"]
     memories: int
     seq: int
     index_seq: dict[str, int]
@@ -247,4 +249,5 @@ class Health:
     embedder: dict[str, str]
     driver: str
     dim: dict[str, int] = field(default_factory=dict)
+    encryption: str = "none"
     detail: tuple[str, ...] = ()

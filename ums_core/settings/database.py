@@ -13,6 +13,7 @@ from ums_core.settings.section import Section
 __all__ = ["DatabaseSettings", "url_of"]
 
 _SCHEME = "sqlite:///"
+_ENCRYPTED = "sqlite+sqlcipher:///"
 _FORM = "write sqlite:///relative/path.db or sqlite:////absolute/path.db"
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
@@ -22,7 +23,8 @@ class DatabaseSettings(Section):
 
     url: str = Field(
         default="sqlite:///./data/memory.db",
-        description="Where the database is: sqlite:///relative/path.db or sqlite:////absolute/path.db.",
+        description="Where the database is: sqlite:///relative/path.db or sqlite:////absolute/path.db; "
+        "sqlite+sqlcipher:/// instead of sqlite:/// asks for an encrypted file.",
     )
     backend: Literal["faiss", "exact"] = Field(
         default="faiss",
@@ -50,6 +52,11 @@ class DatabaseSettings(Section):
         """The database file; a relative one is meant from the working directory of whoever opens it."""
         return _path_of(self.url)
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether the URL itself asks for an encrypted file, by ``sqlite+sqlcipher:///``."""
+        return self.url.startswith(_ENCRYPTED)
+
 
 def url_of(path: Path) -> str:
     """The URL that names a file, the inverse of :attr:`DatabaseSettings.path`."""
@@ -62,6 +69,8 @@ def _path_of(url: str) -> Path:
             "a database in memory is not kept; UnifiedSettings.for_testing() gives a temporary file, "
             f"and for a lasting one {_FORM}"
         )
+    if url.startswith(_ENCRYPTED):
+        url = _SCHEME + url.removeprefix(_ENCRYPTED)
     if not url.startswith(_SCHEME):
         raise SettingsError(f"only SQLite files are supported; {_FORM}, or use UnifiedSettings.for_testing()")
     raw = url.removeprefix(_SCHEME)

@@ -43,6 +43,11 @@ class SecuritySettings(Section):
         "never written here.",
     )
 
+    allow_unsealed: bool = Field(
+        default=False,
+        description="Whether AI_ENV=production may open a database whose file is not encrypted as a whole.",
+    )
+
     @field_validator("encryption_key")
     @classmethod
     def _well_formed(cls, key: SecretStr) -> SecretStr:

@@ -1,4 +1,4 @@
-"""The one place that opens SQLite: driver, key, pragmas, the pool of readers, and what its errors mean."""
+"""The one place that opens SQLite: driver, key, pragmas, and the pool of readers."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -18,13 +18,11 @@ from ums_core.errors import (
     DatabaseEncrypted,
     DatabaseNotEncrypted,
     DirectoryNotWritable,
-    DiskFull,
     MissingExtra,
-    NotADatabase,
-    StorageError,
     StoreClosed,
     WrongKey,
 )
+from ums_core.storage.complaint import explain, translated
 
 __all__ = [
     "BUSY_TIMEOUT_S",
@@ -103,14 +101,15 @@ class Connector:
     def __init__(
         self, path: Path, driver: ModuleType, setup: Callable[[Connection], None], page_key: bytes | None = None
     ) -> None:
-        if page_key is not None and not _HEX_KEY.fullmatch(page_key.hex()):
-            # SQLCipher would take another length for a passphrase.
-            raise ValueError(f"a page key has 32 bytes, got {len(page_key)}")
+        _literal(page_key)
         self.path = path
         self.driver = driver
-        self._setup = setup
+        self.setup = setup
         self._page_key = page_key
         self._idle: deque[Connection] = deque()
+        self._lent = 0
+        self._paused = False
+        self._changed = threading.Condition()
         self._pinned = threading.local()
         self._closed = False
 
@@ -147,7 +146,7 @@ class Connector:
                     run("PRAGMA secure_delete=ON")
                 else:
                     run("PRAGMA query_only=ON")
-                self._setup(connection)
+                self.setup(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -161,13 +160,16 @@ class Connector:
             WrongKey: the key does not open it.
             StorageError: by what the driver, or the look, said.
         """
-        if not self.path.exists() or not self.path.stat().st_size:
+        if not _has_content(self.path):
             return
         self._refuse_other_kind()
         with translated(self.path):
             log = self.path.with_name(f"{self.path.name}-wal")
+            if self._page_key is not None and _has_content(self.path.with_name(f"{self.path.name}-journal")):
+                # Left by a rotation that was killed: only a writer can take it back, so there is nothing to see yet.
+                return
             # Without a log beside it nothing is missed, and no file is made beside it either.
-            alone = "" if log.exists() and log.stat().st_size else "&immutable=1"
+            alone = "" if _has_content(log) else "&immutable=1"
             name = f"{self.path.resolve().as_uri()}?mode=ro{alone}"
             connection = self.driver.connect(name, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             try:
@@ -177,13 +179,9 @@ class Connector:
                 connection.close()
 
     def _refuse_other_kind(self) -> None:
-        with self.path.open("rb") as file:
-            plain = file.read(len(_MAGIC)) == _MAGIC
+        plain = is_plain(self.path)
         if plain and self._page_key is not None:
-            raise DatabaseNotEncrypted(
-                f"{self.path} is a plain database, and an encrypted one was asked for: encrypt it with "
-                "`ums db encrypt`, or set AI_SECURITY__ENCRYPT_AT_REST=false; the file was left as it is"
-            )
+            raise not_encrypted(self.path)
         if not plain and self._page_key is None and self.path.stat().st_size % _SECTOR == 0:
             raise DatabaseEncrypted(
                 f"{self.path} is encrypted, or not a database: give its key (AI_SECURITY__ENCRYPT_AT_REST=true and "
@@ -201,9 +199,7 @@ class Connector:
             return
         # It would write of each failed page to stderr.
         connection.execute("PRAGMA cipher_log_level=NONE")
-        # A pragma takes no bound value. The key was checked to be 64 digits, so the statement cannot be malformed,
-        # which would put it into the error's text.
-        connection.execute(f"PRAGMA key=\"x'{self._page_key.hex()}'\"")
+        connection.execute(f"PRAGMA key={_literal(self._page_key)}")
         if not connection.execute("PRAGMA cipher_version").fetchone():
             raise MissingExtra(f"{self.label} cannot encrypt: pip install 'ums-core[security]'")
         try:
@@ -215,6 +211,34 @@ class Connector:
                 f"{self.path}: the key does not open it; it is the key of another database, or the first page is "
                 "damaged: give the right key, or restore a backup"
             ) from error
+
+    def rekey(self, connection: Connection, page_key: bytes) -> None:
+        """Encrypt every page anew, through the only connection there is; the next ones are opened with the new key."""
+        connection.execute(f"PRAGMA rekey={_literal(page_key)}")
+        self._page_key = page_key
+
+    def export(self, connection: Connection, target: Path, page_key: bytes | None) -> None:
+        """Copy the whole database into an empty file, encrypted with a key or plain."""
+        run = connection.execute
+        run(f"ATTACH DATABASE ? AS target KEY {_literal(page_key)}", (str(target),))
+        run("SELECT sqlcipher_export('target')").fetchall()
+        for name in ("application_id", "user_version"):
+            run(f"PRAGMA target.{name}={int(run(f'PRAGMA main.{name}').fetchone()[0])}")
+        run("DETACH DATABASE target")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No reader is open for a ``with`` block: those lent are waited for, and those who want one wait."""
+        with self._changed:
+            self._paused = True
+            self._changed.wait_for(lambda: not self._lent)
+            self._drain()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._paused = False
+                self._changed.notify_all()
 
     def reader(self) -> "Reader":
         """A connection that only reads, from the pool, for a ``with`` block; one caller has it at a time.
@@ -230,24 +254,33 @@ class Connector:
         Raises:
             StoreClosed: after ``close``.
         """
-        if self._closed:
-            raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
         pinned = getattr(self._pinned, "connection", None)
-        if pinned is not None:
+        if pinned is not None and not self._closed:
             return pinned
+        with self._changed:
+            if self._paused:
+                self._changed.wait_for(lambda: not self._paused)
+            if self._closed:
+                raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
+            self._lent += 1
+            if self._idle:
+                return self._idle.pop()
         try:
-            return self._idle.pop()
-        except IndexError:
             return self.open(writable=False)
+        except BaseException:
+            self._returned()
+            raise
 
     def take_back(self, connection: Connection) -> None:
         """Keep a reader for the next caller."""
         if getattr(self._pinned, "connection", None) is connection:
             return
-        self._idle.append(connection)
-        # Closed while a reader was out: nobody else would close it.
-        if self._closed:
-            self.close()
+        with self._changed:
+            self._idle.append(connection)
+            # Closed while a reader was out: nobody else would close it.
+            if self._closed:
+                self._drain()
+        self._returned()
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -263,10 +296,18 @@ class Connector:
 
     def close(self) -> None:
         """Close the idle readers; one in use is closed when it comes back."""
-        self._closed = True
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
+        with self._changed:
+            self._closed = True
+            self._drain()
+
+    def _returned(self) -> None:
+        with self._changed:
+            self._lent -= 1
+            self._changed.notify_all()
+
+    def _drain(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
 
 class Reader:
@@ -292,53 +333,58 @@ class Reader:
             raise explain(error, self._connector.path) from error
 
 
+def is_plain(path: Path) -> bool:
+    """Whether a file begins as a plain SQLite database does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except FileNotFoundError:
+        return False
+
+
+def not_encrypted(path: Path) -> DatabaseNotEncrypted:
+    """The error about a plain file where an encrypted one was asked for."""
+    return DatabaseNotEncrypted(
+        f"{path} is a plain database, and an encrypted one was asked for: encrypt it with `ums db encrypt`, or remove "
+        "the AI_SECURITY__… settings; the file was left as it is"
+    )
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _literal(page_key: bytes | None) -> str:
+    """A key as SQLCipher takes it, since a pragma takes no bound value; ``''`` is none.
+
+    Exactly 64 digits, so that the statement cannot be malformed, which would put the key into the error's text.
+
+    Raises:
+        ValueError: the key has another length, and would be taken for a passphrase.
+    """
+    if page_key is None:
+        return "''"
+    if not _HEX_KEY.fullmatch(page_key.hex()):
+        raise ValueError(f"a page key has 32 bytes, got {len(page_key)}")
+    return f"\"x'{page_key.hex()}'\""
+
+
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, *, certainly: bool = False) -> Iterator[None]:
     """Hold the lock file beside a database for a ``with`` block, if it can be had in time.
 
     Two that turn one file into a database at the same moment would otherwise lock each other out.
+
+    Raises:
+        DatabaseBusy: it cannot be had in time, and was to be had ``certainly``.
     """
     lock = FileLock(f"{path}.lock", timeout=BUSY_TIMEOUT_S, poll_interval=0.005)
-    with suppress(OSError):
+    try:
         lock.acquire()
+    except OSError as error:
+        if certainly:
+            raise DatabaseBusy(f"{path} is being worked on by another process: retry when it is done") from error
     try:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Raise what a driver raises as this project's errors."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in {"sqlite3", "sqlcipher3"}:
-            raise
-        raise explain(error, path) from error
-
-
-_MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
-    ("disk is full", DiskFull, "free some space; everything acknowledged before is safe"),
-    (
-        "disk i/o error",
-        DiskFull,
-        "the disk refused a write: check its space, quota and health; acknowledged writes are safe",
-    ),
-    ("not a database", NotADatabase, "name another file in AI_DATABASE__URL, or restore a backup"),
-    ("malformed", NotADatabase, "its pages are damaged: restore a backup"),
-    ("database is locked", DatabaseBusy, "another process holds the write lock: retry, or end that process"),
-    ("readonly", DirectoryNotWritable, "the file or its directory is read-only: change its permissions"),
-    ("unable to open", DirectoryNotWritable, "check that the file and its directory can be read and written"),
-)
-
-
-def explain(error: Exception, path: Path) -> StorageError:
-    """The error of this project that a driver's error stands for."""
-    said = str(error)
-    for words, kind, remedy in _MEANINGS:
-        if words in said.lower():
-            return kind(f"{path}: {said}; {remedy}")
-    return StorageError(f"{path}: {said}")

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,6 +20,7 @@ from ums_core.ports.sealed import Sealing
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, listing
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
+from ums_core.storage.complaint import translated
 from ums_core.storage.connect import (
     BUSY_TIMEOUT_S,
     Connection,
@@ -29,16 +29,18 @@ from ums_core.storage.connect import (
     alone,
     load_driver,
     prepare_directory,
-    translated,
 )
 from ums_core.storage.folding import Folding
+from ums_core.storage.guard import Guard
 from ums_core.storage.migrations import agree_on_terms, check, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.table import (
+    LazyNamespaces,
     decode,
     decode_namespace,
     encode_namespace,
     prefix_range,
+    read_turns,
     select_rows,
 )
 from ums_core.storage.transaction import (
@@ -97,10 +99,12 @@ class Database:
         page_key = None if sealing is None else sealing.page_key
         driver = load_driver(encrypting=page_key is not None)
         self._connector = Connector(path, driver, filters.register, page_key)
-        self._folding = Folding(self._connector, writes=checkpoint_writes, interval_s=checkpoint_interval_s)
+        self.sealing = sealing
+        self.guard = Guard(self._connector, sealing)
+        self._folding = Folding(self.guard, writes=checkpoint_writes, interval_s=checkpoint_interval_s)
         self._write_lock = threading.Lock()
         self._nids: dict[str, int] = {}
-        self._paths: dict[int, Namespace] = _Namespaces(self)
+        self._paths: dict[int, Namespace] = LazyNamespaces(self.namespace_of)
         self._bindings: dict[str, EmbedderIdentity] = {}
         self._seen = -1
         self._stopped = self._closed = False
@@ -117,6 +121,7 @@ class Database:
                         secure_terms=self._secure_terms,
                         database_id=None if sealing is None else sealing.database_id,
                     )
+                    self.guard.check(self._writer_connection)
                     agree_on_terms(self._writer_connection, secure=self._secure_terms)
             except BaseException:
                 self._writer_connection.close()
@@ -235,12 +240,7 @@ class Database:
         with self.reader() as connection:
             end = journal.head(connection).seq
             removed = journal.removed_since(connection, seq)
-            rows = connection.execute(
-                "SELECT rid, nid, session, position, speaker, role, telling, asks FROM memories WHERE rid > ? "
-                "ORDER BY rid",
-                (hi,),
-            ).fetchall()
-        return end, removed, [TurnRow(*row) for row in rows]
+            return end, removed, read_turns(connection, hi)
 
     def scopes(self, namespace: Namespace) -> list[int] | None:
         """The ids of the namespaces under a prefix; see the port."""
@@ -271,6 +271,11 @@ class Database:
         with self.reader() as connection:
             return connection.execute("SELECT 1 FROM idempotency WHERE key = ?", (key,)).fetchone() is not None
 
+    def accept(self) -> None:
+        """Believe in the database as it is."""
+        with self._write_lock, translated(self.path):
+            self.guard.accept(self._writer_connection)
+
     def checkpoint(self, mode: str = "PASSIVE") -> bool:
         """Fold the write-ahead log into the file; False when it could not be done now."""
         with self._write_lock:
@@ -282,6 +287,19 @@ class Database:
         while not (done := self.checkpoint("TRUNCATE")) and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)
         return done
+
+    @contextmanager
+    def let_go(self) -> Iterator[Connector]:
+        """No connection of this object to the file for a ``with`` block; reads and writes wait until it ends."""
+        with self._write_lock, self._connector.paused(), translated(self.path):
+            if self._stopped:
+                raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
+            self._folding.fold(self._writer_connection, "TRUNCATE")
+            self._writer_connection.close()
+            try:
+                yield self._connector
+            finally:
+                self._writer_connection = self._connector.open(writable=True)
 
     def stop_writes(self) -> None:
         """Wait for the writes under way, and refuse any other; reads go on."""
@@ -297,7 +315,7 @@ class Database:
             self._closed = True
             self._connector.close()
             with translated(self.path):
-                self._folding.fold(self._writer_connection, "TRUNCATE")
+                self._folding.fold(self._writer_connection, "TRUNCATE", last=True)
                 self._writer_connection.close()
 
     def namespace_of(self, nid: int) -> Namespace:
@@ -319,6 +337,7 @@ class Database:
         with self._write_lock, translated(self.path):
             if self._stopped:
                 raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
+            self.guard.refuse()
             connection = self._writer_connection
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -343,6 +362,7 @@ class Database:
     ) -> None:
         try:
             if done:
+                self.guard.committed(done[-1].seq, done[-1].mark)
                 self.on_commit(first, done)
             self._folding.note(self._writer_connection, works, last.hi - first.hi)
         except Exception:  # noqa: BLE001  # what is committed is not to be reported as failed; a search catches up
@@ -374,15 +394,3 @@ class Database:
             head = after
         pending.flush()
         return done, results, new_nids, head
-
-
-class _Namespaces(defaultdict[int, Namespace]):
-    """Labels by namespace id, read when first met; an id never changes its labels."""
-
-    def __init__(self, database: Database) -> None:
-        super().__init__()
-        self._database = database
-
-    def __missing__(self, nid: int) -> Namespace:
-        self[nid] = labels = self._database.namespace_of(nid)
-        return labels

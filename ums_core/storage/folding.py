@@ -4,7 +4,8 @@ import time
 
 from filelock import FileLock, Timeout
 
-from ums_core.storage.connect import Connection, Connector
+from ums_core.storage.connect import Connection
+from ums_core.storage.guard import Guard
 
 __all__ = ["Folding"]
 
@@ -18,13 +19,14 @@ class Folding:
     """Folds the log of one database, one process at a time, under a lock file beside it. Not thread-safe.
 
     Args:
-        connector: of the database.
+        guard: of the database, told before the file changes.
         writes: commits after which the log is folded, or 8 MB of it.
         interval_s: seconds after which it is, at the next commit, if there was any.
     """
 
-    def __init__(self, connector: Connector, *, writes: int, interval_s: float) -> None:
-        self._connector = connector
+    def __init__(self, guard: Guard, *, writes: int, interval_s: float) -> None:
+        self._connector = guard.connector
+        self._guard = guard
         self._writes = writes
         self._interval_s = interval_s
         self._unfolded_writes, self._unfolded_pages = 0, 0.0
@@ -38,13 +40,19 @@ class Folding:
         if overdue or self._unfolded_writes >= self._writes or self._unfolded_pages >= _FOLDED_PAGES:
             self.fold(connection, "PASSIVE")
 
-    def fold(self, connection: Connection, mode: str) -> bool:
-        """Checkpoint through the writer's connection; False when it could not be done now."""
+    def fold(self, connection: Connection, mode: str, *, last: bool = False) -> bool:
+        """Checkpoint through the writer's connection; False when it could not be done now.
+
+        ``last`` has the guard note the file as it is then.
+        """
         self._unfolded_writes, self._unfolded_pages = 0, 0.0
         self._folded_at = time.monotonic()
         try:
             with FileLock(f"{self._connector.path}.lock", timeout=0):
+                self._guard.note(connection)
                 busy = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0]
+                if last and not busy:
+                    self._guard.left(connection)
         except (Timeout, OSError, self._connector.driver.OperationalError):
             # Another process is at it, or the disk is full: what was committed stays safe in the log.
             return False

@@ -1,12 +1,13 @@
 """Memories as rows: how one is written, and how it is read back."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from ums_core.ports.ledger import Row
+from ums_core.ports.ledger import Row, TurnRow
 from ums_core.ranking.words import asks, telling
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.records.match import micros
@@ -19,6 +20,7 @@ __all__ = [
     "OCCURRED_AT",
     "ORDINAL_BITS",
     "SPEAKER",
+    "LazyNamespaces",
     "chunked",
     "decode",
     "decode_namespace",
@@ -26,6 +28,7 @@ __all__ = [
     "encode_namespace",
     "passages_of",
     "prefix_range",
+    "read_turns",
     "select_rows",
 ]
 
@@ -185,3 +188,25 @@ def select_rows(connection: Connection, rids: Sequence[int], namespaces: Mapping
 def _selecting(count: int) -> str:
     """The statement that reads so many rows; one text each, since the driver finds what it has prepared by text."""
     return f"SELECT {COLUMNS} FROM memories m WHERE m.rid IN ({','.join('?' * count)})"
+
+
+def read_turns(connection: Connection, hi: int) -> list[TurnRow]:
+    """What the rows after a row id say about their place in a conversation, ascending."""
+    rows = connection.execute(
+        "SELECT rid, nid, session, position, speaker, role, telling, asks FROM memories WHERE rid > ? ORDER BY rid",
+        (hi,),
+    ).fetchall()
+    return [TurnRow(*row) for row in rows]
+
+
+class LazyNamespaces(defaultdict[int, Namespace]):
+    """Labels by namespace id, read when first met; an id never changes its labels."""
+
+    def __init__(self, read: Callable[[int], Namespace]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, nid: int) -> Namespace:
+        """Read them."""
+        self[nid] = labels = self._read(nid)
+        return labels

@@ -85,6 +85,11 @@ class SqlTransaction:
         """Number of the last change, this one included if it changed anything so far."""
         return self._seq if self._removed or self._next > self._lo or self.rebound else self._seq - 1
 
+    @property
+    def mark(self) -> int:
+        """Random mark of this change."""
+        return self._mark
+
     def bind(self, modality: str, identity: EmbedderIdentity) -> None:
         """Bind the modality, or check that it is bound to this identity; see the port."""
         bound = self.bound.get(modality) or self._known.bindings.get(modality)

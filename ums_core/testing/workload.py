@@ -10,7 +10,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import Thread
@@ -52,6 +52,7 @@ class Place:
 
     Attributes:
         path: the database file.
+        security: settings of that group, such as ``SEALED`` of ``ums_core.testing.sealed``.
         without: packages that the process must do without, such as ``sqlcipher3``.
     """
 
@@ -59,6 +60,7 @@ class Place:
     backend: str = "exact"
     dim: int = 16
     checkpoint_writes: int = 20
+    security: Mapping[str, object] = field(default_factory=dict)
     without: tuple[str, ...] = ()
 
     def open(self) -> LocalStore:
@@ -75,6 +77,7 @@ class Place:
                 "modalities": ["text", "image"],
                 "vector_dims": {"image": self.dim},
             },
+            security=dict(self.security),
         )
         return open_store(settings)
 
@@ -248,6 +251,14 @@ class _Obey:
     def do_delete(self, effect: Effect, key: str | None = None) -> None:
         """Delete ids of one namespace."""
         perform(self.store, self._place, "delete", effect, key)
+
+    def do_erase(self, ids: Sequence[str]) -> dict[str, object]:
+        """Erase ids of one namespace, and give the receipt."""
+        return self.store.erase(ids, namespace=draft_of(ids[0], 0, 1).namespace).to_dict()
+
+    def do_rotate(self) -> str:
+        """Put the store under a new key, and give its id."""
+        return self.store.rotate().active
 
     def do_find(self, id: str, version: int, k: int = 1) -> list[str]:  # noqa: A002  # as the field is called
         """The ids nearest to a version of an id."""

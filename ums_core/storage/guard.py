@@ -1,0 +1,112 @@
+"""Whether a sealed database is the one that was left here, and what happens while nobody has said so."""
+
+from ums_core.errors import TamperSuspected
+from ums_core.ports.sealed import Sealing
+from ums_core.storage import journal
+from ums_core.storage.anchor import Anchor, Reached, digest_of_pages
+from ums_core.storage.connect import Connection, Connector
+
+__all__ = ["Guard"]
+
+_REMEDY = (
+    "Reads are answered, writes are refused: restore the newest backup, or, if you put this copy here yourself, "
+    "say so by store.accept_state()"
+)
+
+
+class Guard:
+    """Compares a database with its anchor when it is opened, and keeps the anchor up to date. Not thread-safe.
+
+    Args:
+        connector: of the database.
+        sealing: its keys; without any for an anchor, nothing is guarded.
+
+    Attributes:
+        connector: of the database.
+        suspicion: what is wrong, in words; None where nothing is.
+    """
+
+    def __init__(self, connector: Connector, sealing: Sealing | None) -> None:
+        self.connector = connector
+        self.suspicion: str | None = None
+        self.anchor: Anchor | None = None
+        if sealing is not None and sealing.anchor_keys:
+            self.anchor = Anchor(connector.path, sealing.database_id, sealing.anchor_keys)
+
+    def rekeyed(self, keys: tuple[bytes, ...]) -> None:
+        """Write what was noted under another key, and go on with that one."""
+        if self.anchor is not None:
+            reached = self.anchor.read()
+            self.anchor.keys = keys
+            if reached is not None:
+                self.anchor.note(reached, sync=True)
+
+    def check(self, connection: Connection) -> None:
+        """Compare, once, before anything is written."""
+        if self.anchor is None:
+            return
+        known = connection.execute("SELECT 1 FROM meta WHERE key = 'anchored'").fetchone() is not None
+        reached = self.anchor.read()
+        self.suspicion = self._doubt(connection, reached, known=known)
+        if self.suspicion is None:
+            if not known:
+                connection.execute("INSERT INTO meta VALUES ('anchored', '1')")
+            self.note(connection)
+
+    def refuse(self) -> None:
+        """Raise while there is a suspicion.
+
+        Raises:
+            TamperSuspected: nothing was written.
+        """
+        if self.suspicion is not None:
+            raise TamperSuspected(f"{self.connector.path} {self.suspicion}. {_REMEDY}")
+
+    def note(self, connection: Connection) -> None:
+        """Note the end of the journal, and that the file is in use."""
+        if self.anchor is not None and self.suspicion is None:
+            self.anchor.note(_end(connection))
+
+    def committed(self, seq: int, mark: int) -> None:
+        """Note a change that is durable."""
+        if self.anchor is not None and self.suspicion is None:
+            self.anchor.note(Reached(seq, mark))
+
+    def left(self, connection: Connection) -> None:
+        """Note the file as it is, once its log is folded and before anybody else may write."""
+        if self.anchor is None or self.suspicion is not None:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            end = _end(connection)
+            self.anchor.note(Reached(end.seq, end.mark, digest_of_pages(self.connector.path)), sync=True)
+        finally:
+            connection.execute("ROLLBACK")
+
+    def accept(self, connection: Connection) -> None:
+        """Believe in the database as it is."""
+        if self.anchor is not None:
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('anchored', '1')")
+            self.anchor.reset(_end(connection))
+        self.suspicion = None
+
+    def _doubt(self, connection: Connection, reached: Reached | None, *, known: bool) -> str | None:
+        assert self.anchor is not None  # noqa: S101  # asked by check alone
+        if reached is None:
+            return f"has lost its anchor {self.anchor.path.name}, or that was changed" if known else None
+        end = _end(connection)
+        if reached.seq > end.seq:
+            return (
+                f"ends with change {end.seq}, and had reached {reached.seq}: it is an older copy, "
+                "or the end of its log is missing"
+            )
+        if journal.mark_of(connection, reached.seq) != reached.mark:
+            return f"holds another change {reached.seq} than it did: it is a copy that went its own way"
+        if reached.pages and reached.pages != digest_of_pages(self.connector.path) and self.anchor.read() == reached:
+            return "was changed while nobody had it open"
+        return None
+
+
+def _end(connection: Connection) -> Reached:
+    row = connection.execute("SELECT seq, mark FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
+    return Reached(*row) if row else Reached(0, 0)
