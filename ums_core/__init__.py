@@ -13,8 +13,11 @@ from ums_core.records import Draft, Filter, Health, Hit, Hits, Memory, Page, Pas
 if TYPE_CHECKING:
     from ums_core.aio import EnhancedMemoryStore
     from ums_core.channels.build import open_store
+    from ums_core.channels.choose import open_channel
     from ums_core.channels.dual import DualStore, Promotion
     from ums_core.channels.local import LocalStore
+    from ums_core.channels.remote import RemoteStore
+    from ums_core.channels.transport import RemoteOptions
     from ums_core.ports import Embedder, EmbedderIdentity, MemoryStore, Reranker
     from ums_core.settings import ModelConfig, UnifiedSettings
 
@@ -38,9 +41,12 @@ __all__ = [
     "Promotion",
     "Query",
     "Receipt",
+    "RemoteOptions",
+    "RemoteStore",
     "Reranker",
     "UMSError",
     "UnifiedSettings",
+    "open_channel",
     "open_store",
 ]
 
@@ -56,6 +62,9 @@ _LATER = {
     "ModelConfig": "ums_core.settings",
     "Promotion": "ums_core.channels.dual",
     "UnifiedSettings": "ums_core.settings",
+    "RemoteOptions": "ums_core.channels.transport",
+    "RemoteStore": "ums_core.channels.remote",
+    "open_channel": "ums_core.channels.choose",
     "open_store": "ums_core.channels.build",
 }
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
-from ums_core.channels.build import open_store
+from ums_core.channels.choose import open_channel
 from ums_core.channels.dual import DualStore
 from ums_core.channels.local import LocalStore
 from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
@@ -63,7 +63,7 @@ class EnhancedMemoryStore:
             if self._store is None:
                 if self._closed:
                     raise StoreClosed("this EnhancedMemoryStore was closed; make a new one")
-                self._store = open_store(self._settings)
+                self._store = open_channel(self._settings)
             return self._store
 
     async def add_memory(

@@ -29,6 +29,7 @@
     ├── Unauthenticated (PermissionError) no token, or one that does not hold
     ├── Forbidden (PermissionError)       the token has not the scope that the call needs
     ├── RemoteError (ConnectionError)     the service failed, or its answer cannot be understood
+    │   └── ServiceUnreachable            no answer in time; a write may have been done
     ├── KeyFailure                        the key of a database cannot be had; parent of:
     │   ├── KeyUnavailable (ConnectionError)   the key service does not answer (``retry_after_s``)
     │   ├── KeyDenied (PermissionError)   the key service refuses, or the key is disabled
@@ -59,8 +60,8 @@ __all__ = [
     "InvalidNamespace", "InvalidQuery", "InvalidText", "InvalidVector", "KeyCorrupt", "KeyDenied", "KeyFailure",
     "KeyFileUnsafe", "KeyMissing", "KeyUnavailable", "MemoryNotFound", "MissingExtra", "NotADatabase",
     "NotOnThisChannel", "Overloaded", "PrivacyModeStrict", "RateLimited", "RemoteError", "SealBroken",
-    "SettingsError", "StaysOnDevice", "StorageError", "StoreClosed", "TamperSuspected", "TooLarge", "TryLater",
-    "UMSError", "Unauthenticated", "WrongKey",
+    "ServiceUnreachable", "SettingsError", "StaysOnDevice", "StorageError", "StoreClosed", "TamperSuspected",
+    "TooLarge", "TryLater", "UMSError", "Unauthenticated", "WrongKey",
 ]  # fmt: skip
 
 
@@ -235,6 +236,17 @@ class RemoteError(UMSError, ConnectionError):
     """The service failed, or answered what this version does not understand."""
 
     code = "remote_error"
+
+
+class ServiceUnreachable(RemoteError):
+    """The service did not answer in time; a write without an idempotency key may have been done or not.
+
+    Attributes:
+        nothing_sent: whether the call is known not to have left.
+    """
+
+    code = "service_unreachable"
+    nothing_sent = False
 
 
 class IndexRecovering(TryLater):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ums_core
-from ums_core import DualStore, EnhancedMemoryStore, LocalStore, MemoryStore, errors
+from ums_core import DualStore, EnhancedMemoryStore, LocalStore, MemoryStore, RemoteStore, errors
 
 ROOT = Path(__file__).parents[2]
 CORE = sorted((ROOT / "ums_core").rglob("*.py"))
@@ -26,6 +26,7 @@ OPTIONAL = {
     "sqlcipher3": "storage/connect.py",
     "wordllama": "encoders/static.py",
     "sentence_transformers": "encoders/sentence_transformer.py",
+    "httpx": "channels/transport.py",
     "typer": "cli/",
     "rich": "cli/",
     "cryptography": "crypto/cipher.py",
@@ -119,7 +120,7 @@ def test_the_door_mirrors_every_verb() -> None:
         assert inspect.signature(mirrored) == inspect.signature(verb), name
 
 
-@pytest.mark.parametrize("store", [LocalStore, DualStore])
+@pytest.mark.parametrize("store", [LocalStore, RemoteStore, DualStore])
 def test_a_store_has_the_signatures_of_the_protocol(store: type[MemoryStore]) -> None:
     for name, verb in inspect.getmembers(MemoryStore, inspect.isfunction):
         # A dual store returns a list that says more.

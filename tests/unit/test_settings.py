@@ -45,6 +45,15 @@ DEFAULTS = {
     "AI_SECURITY__KMS_PARAMS": "{}",
     "AI_SECURITY__ALLOW_UNSEALED": "false",
     "AI_ENV": "development",
+    "AI_REMOTE__URL": "",
+    "AI_REMOTE__TOKEN": "",
+    "AI_REMOTE__TIMEOUT": "10.0",
+    "AI_REMOTE__ATTEMPTS": "3",
+    "AI_REMOTE__BUDGET": "2.0",
+    "AI_REMOTE__CA_FILE": "",
+    "AI_REMOTE__ALLOW_INSECURE_TRANSPORT": "false",
+    "AI_CHANNEL": "personal",
+    "AI_PRIVACY_MODE": "strict",
     "AI_SUMMARY_STRATEGY": "head2tail",
 }
 OTHERS = {
@@ -73,6 +82,15 @@ OTHERS = {
     "AI_SECURITY__KMS_PARAMS": ('{"path": "/k"}', {"path": "/k"}),
     "AI_SECURITY__ALLOW_UNSEALED": ("true", True),
     "AI_ENV": ("production", "production"),
+    "AI_REMOTE__URL": ("https://memory.example.org", "https://memory.example.org"),
+    "AI_REMOTE__TOKEN": ("ums_live_a_b", "ums_live_a_b"),
+    "AI_REMOTE__TIMEOUT": ("3", 3.0),
+    "AI_REMOTE__ATTEMPTS": ("1", 1),
+    "AI_REMOTE__BUDGET": ("0.5", 0.5),
+    "AI_REMOTE__CA_FILE": ("/etc/ca.pem", "/etc/ca.pem"),
+    "AI_REMOTE__ALLOW_INSECURE_TRANSPORT": ("true", True),
+    "AI_CHANNEL": ("dual", "dual"),
+    "AI_PRIVACY_MODE": ("standard", "standard"),
     "AI_SUMMARY_STRATEGY": ("extractive", "extractive"),
 }
 

@@ -20,6 +20,7 @@ from ums_core.settings.model import ModelConfig
 from ums_core.settings.monitoring import MonitoringSettings
 from ums_core.settings.perf import PerfSettings
 from ums_core.settings.ranking import RankingSettings
+from ums_core.settings.remote import RemoteSettings
 from ums_core.settings.section import Section
 from ums_core.settings.security import SecuritySettings
 
@@ -49,6 +50,15 @@ class UnifiedSettings(Section, BaseSettings):
     env: Literal["development", "production"] = Field(
         default="development",
         description="Where this runs: production refuses to open a store that is not sealed.",
+    )
+    remote: RemoteSettings = Field(default_factory=RemoteSettings)
+    channel: Literal["personal", "global", "dual"] = Field(
+        default="personal",
+        description="Where memories are: personal is the database on this device, global the service, dual both.",
+    )
+    privacy_mode: Literal["strict", "standard"] = Field(
+        default="strict",
+        description="What may go along with what is marked global: strict sends nothing that says whose it is.",
     )
     summary_strategy: Literal["head2tail", "concat", "extractive"] = Field(
         default="head2tail",

@@ -31,6 +31,7 @@ _STATUS: dict[type[UMSError], int] = {
     errors.TooLarge: 413,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
+    errors.StaysOnDevice: 403,
     errors.MemoryNotFound: 404,
     errors.IdempotencyConflict: 409,
     errors.EmbedderMismatch: 409,

@@ -1,0 +1,123 @@
+"""The channel to a service: the same verbs, over HTTP."""
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn, Self
+
+from ums_core.channels.transport import RemoteOptions, Transport
+from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
+from ums_core.wire import calls
+
+__all__ = ["RemoteStore"]
+
+
+class RemoteStore:
+    """A :class:`~ums_core.ports.MemoryStore` that a service keeps. Blocking and thread-safe; extra ``http``.
+
+    The token decides which tenant's memories these are. What reads is repeated when an answer is lost, and so is what
+    writes under an idempotency key; any other write is sent once. Errors are those that the service raised.
+
+    Args:
+        url: of the service, such as ``https://memory.example.org``; ``http://`` only to this machine.
+        token: what ``ums tokens create`` printed.
+        options: deadlines, attempts and certificates.
+
+    Raises:
+        SettingsError: the url or the token cannot be used.
+        MissingExtra: httpx is not installed.
+    """
+
+    def __init__(self, url: str, token: str, options: RemoteOptions | None = None) -> None:
+        self._transport = Transport(url, token, options or RemoteOptions())
+
+    def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
+        """Store the drafts durably and return them as memories, in the same order; see the protocol."""
+        return self._transport.send(calls.add(drafts, idempotency_key=idempotency_key))
+
+    def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
+        """The memories of one exact namespace, in the order of the ids, None where there is none."""
+        return self._transport.send(calls.get(ids, namespace=namespace, vectors=vectors))
+
+    def update(self, patches: Sequence[Patch], *, idempotency_key: str | None = None) -> list[Memory]:
+        """Change some fields of existing memories and return them as they are now; see the protocol."""
+        return self._transport.send(calls.update(patches, idempotency_key=idempotency_key))
+
+    def delete(self, ids: Sequence[str], *, namespace: Namespace = (), idempotency_key: str | None = None) -> int:
+        """Delete from one exact namespace, and return how many there were; unknown ids are ignored."""
+        return self._transport.send(calls.delete(ids, namespace=namespace, idempotency_key=idempotency_key))
+
+    def search(self, query: Query) -> list[Hit]:
+        """The best hits, best first, at most ``query.k``; what has expired is never among them."""
+        return self._transport.send(calls.search(query))
+
+    def scan(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        limit: int = 100,
+        cursor: int | None = None,
+    ) -> Page:
+        """One page of all memories under a namespace prefix, in the order in which they were first stored."""
+        return self._transport.send(calls.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor))
+
+    def count(
+        self,
+        *,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    ) -> int:
+        """How many memories there are under a namespace prefix."""
+        return self._transport.send(calls.count(namespace=namespace, filter=filter))
+
+    def namespaces(
+        self,
+        *,
+        prefix: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    ) -> list[Namespace]:
+        """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
+        return self._transport.send(calls.namespaces(prefix=prefix, filter=filter))
+
+    def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
+        """Set keys of a collection to bytes or JSON values, all or none."""
+        self._transport.send(calls.kv_put(collection, items))
+
+    def kv_get(self, collection: str, keys: Sequence[str]) -> list[object]:
+        """The values in the order of the keys, None where there is none."""
+        return self._transport.send(calls.kv_get(collection, keys))
+
+    def kv_delete(self, collection: str, keys: Sequence[str]) -> int:
+        """Delete keys of a collection and return how many there were."""
+        return self._transport.send(calls.kv_delete(collection, keys))
+
+    def kv_scan(
+        self, collection: str, *, prefix: str = "", after: str = "", limit: int = 1000, descending: bool = False
+    ) -> list[tuple[str, object]]:
+        """Keys that begin with ``prefix`` and follow ``after``, with their values, at most ``limit``."""
+        return self._transport.send(
+            calls.kv_scan(collection, prefix=prefix, after=after, limit=limit, descending=descending)
+        )
+
+    def health(self) -> Health:
+        """Whether the service takes writes, and what stands behind its answers."""
+        return self._transport.send(calls.health())
+
+    def close(self) -> None:
+        """Let calls under way end, and the connections go; the service goes on. A second call does nothing."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the connections go."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Return the address without the token."""
+        return f"RemoteStore({self._transport.url!r})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: a token does not go into files."""
+        raise TypeError("a RemoteStore holds a token and is not pickled; make one from the settings where it is needed")

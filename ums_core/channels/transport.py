@@ -1,0 +1,232 @@
+"""Calls over HTTP: one pool of connections, deadlines, and repetitions where nothing can be written twice."""
+
+import random
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from threading import Condition
+from time import monotonic
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, SettingsError, StoreClosed, UMSError
+from ums_core.wire.calls import Call
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["RemoteOptions", "Transport", "check_url"]
+
+T = TypeVar("T")
+# Statuses of a service that is busy, starting, stopping, or behind a proxy that lost it.
+_PASSING = frozenset({429, 502, 503, 504})
+_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_USER_AGENT = "ums-core"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteOptions:
+    """How a service is reached.
+
+    Attributes:
+        timeout_s: seconds for one attempt, from sending to the last byte of the answer.
+        connect_timeout_s: seconds to reach the service at all.
+        attempts: how often a call is tried that may be repeated, from 1. What may not is sent once.
+        connections: open at most, shared by all threads.
+        max_answer_bytes: of an answer once it is decompressed; a longer one is an error.
+        ca_file: certificates to trust in place of those that ship with httpx; certificates are always verified.
+        allow_insecure_transport: whether ``http://`` may go beyond this machine.
+    """
+
+    timeout_s: float = 10.0
+    connect_timeout_s: float = 2.0
+    attempts: int = 3
+    connections: int = 16
+    max_answer_bytes: int = 1 << 28
+    ca_file: str = ""
+    allow_insecure_transport: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every field once."""
+        for name in ("timeout_s", "connect_timeout_s", "attempts", "connections", "max_answer_bytes"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"{name} must be greater than 0, got {getattr(self, name)!r}")
+
+
+def check_url(url: str, *, allow_insecure_transport: bool = False) -> bool:
+    """Whether the service is on this machine.
+
+    Raises:
+        SettingsError: not the address of a service, or one without encryption beyond this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(f"the url of a service looks like https://memory.example.org, got {url!r}") from error
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError("the url of a service holds no user and no password; the token is given apart from it")
+    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
+        raise SettingsError(f"the url of a service looks like https://memory.example.org, got {url!r}")
+    loopback = _is_loopback(host)
+    if parts.scheme == "http" and not loopback and not allow_insecure_transport:
+        raise SettingsError(
+            f"{url} is not encrypted and not on this machine; use https://, "
+            "or allow_insecure_transport on a network that you trust"
+        )
+    return loopback
+
+
+class Transport:
+    """Sends calls. Thread-safe; its repr and its errors never hold the token.
+
+    Args:
+        url: of the service, https, or http to this machine.
+        token: for ``Authorization``.
+        options: how the service is reached.
+
+    Raises:
+        SettingsError: the url or the token cannot be used.
+        MissingExtra: httpx is not installed.
+    """
+
+    def __init__(self, url: str, token: str, options: RemoteOptions) -> None:
+        loopback = check_url(url, allow_insecure_transport=options.allow_insecure_transport)
+        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token.strip():
+            raise SettingsError("the token of a service is a line of ASCII characters: what `ums tokens create` prints")
+        self.url = url.rstrip("/")
+        self._options = options
+        self._httpx = _httpx()
+        self._client = self._httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token.strip()}", "User-Agent": _USER_AGENT},
+            timeout=self._httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s),
+            limits=self._httpx.Limits(max_connections=options.connections),
+            verify=_certificates(options.ca_file),
+            follow_redirects=False,
+            # A proxy of the environment has no business with what stays on this machine.
+            trust_env=not loopback,
+        )
+        self._state = Condition()
+        self._under_way = 0
+        self._closed = False
+
+    def send(self, call: Call[T]) -> T:
+        """What the call's verb returned.
+
+        Raises:
+            UMSError: what the service raised.
+            ServiceUnreachable: no answer in time.
+            RemoteError: an answer that cannot be understood.
+            StoreClosed: after ``close()``.
+        """
+        with self._one_more():
+            attempt = 0
+            while True:
+                attempt += 1
+                last = attempt == self._options.attempts
+                try:
+                    status, body = self._exchange(call)
+                except ServiceUnreachable as error:
+                    if last or not (call.repeatable or error.nothing_sent):
+                        raise
+                    self._pause(attempt, 0.0)
+                    continue
+                try:
+                    return call.result(status, body)
+                except UMSError as error:
+                    after = getattr(error, "retry_after_s", 0.0)
+                    if last or not call.repeatable or status not in _PASSING or after > _LONGEST_PAUSE_S:
+                        raise
+                    self._pause(attempt, after)
+
+    def close(self) -> None:
+        """Let calls under way end, and the connections go; a second call does nothing."""
+        with self._state:
+            self._closed = True
+            self._state.notify_all()
+            self._state.wait_for(lambda: not self._under_way)
+        self._client.close()
+
+    def __repr__(self) -> str:
+        """Return the address without the token."""
+        return f"Transport({self.url!r})"
+
+    def _exchange(self, call: Call[T]) -> tuple[int, bytes]:
+        headers = {"Content-Type": "application/json"} if call.body else {}
+        deadline = monotonic() + self._options.timeout_s
+        try:
+            with self._client.stream(call.method, call.path, content=call.body or None, headers=headers) as answer:
+                body = bytearray()
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > self._options.max_answer_bytes:
+                        raise RemoteError(f"the answer of {self.url} is larger than max_answer_bytes; ask for less")
+                    if monotonic() > deadline:
+                        raise ServiceUnreachable(
+                            f"{self.url} did not end its answer within {self._options.timeout_s:g} s"
+                        )
+                return answer.status_code, bytes(body)
+        except self._httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        except self._httpx.DecodingError as error:
+            raise RemoteError(f"the answer of {self.url} cannot be decompressed") from error
+
+    def _unreachable(self, error: "httpx.TransportError") -> ServiceUnreachable:
+        unsent = (self._httpx.ConnectError, self._httpx.ConnectTimeout, self._httpx.PoolTimeout)
+        failure = ServiceUnreachable(
+            f"{self.url} does not answer ({type(error).__name__}: {error}); does the service run?"
+        )
+        failure.nothing_sent = isinstance(error, unsent)
+        return failure
+
+    def _pause(self, attempt: int, at_least: float) -> None:
+        spread = random.uniform(0, _PAUSE_S * 2**attempt)  # noqa: S311  # keeps clients apart, no secret
+        with self._state:
+            if self._state.wait_for(lambda: self._closed, min(at_least + spread, _LONGEST_PAUSE_S)):
+                raise self._gone()
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        with self._state:
+            if self._closed:
+                raise self._gone()
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._state:
+                self._under_way -= 1
+                self._state.notify_all()
+
+    def _gone(self) -> StoreClosed:
+        return StoreClosed(f"the connection to {self.url} was closed; make a new RemoteStore")
+
+
+def _httpx() -> ModuleType:
+    try:
+        import httpx  # noqa: PLC0415  # optional: extra `http`
+    except ModuleNotFoundError as missing:
+        raise MissingExtra("a remote store needs httpx: pip install 'ums-core[http]'") from missing
+    return httpx
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _certificates(ca_file: str) -> bool | ssl.SSLContext:
+    if not ca_file:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise SettingsError(f"ca_file {ca_file!r} cannot be read as certificates: {error}") from error
