@@ -8,6 +8,7 @@ from ums_core.settings.perf import PerfSettings
 from ums_core.settings.ranking import RankingSettings
 from ums_core.settings.reference import Setting, reference
 from ums_core.settings.security import SecuritySettings
+from ums_core.settings.service import ServiceSettings
 from ums_core.settings.unified import UnifiedSettings
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "PerfSettings",
     "RankingSettings",
     "SecuritySettings",
+    "ServiceSettings",
     "Setting",
     "UnifiedSettings",
     "reference",

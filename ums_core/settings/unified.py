@@ -23,6 +23,7 @@ from ums_core.settings.ranking import RankingSettings
 from ums_core.settings.remote import RemoteSettings
 from ums_core.settings.section import Section
 from ums_core.settings.security import SecuritySettings
+from ums_core.settings.service import ServiceSettings
 
 __all__ = ["UnifiedSettings"]
 
@@ -60,6 +61,7 @@ class UnifiedSettings(Section, BaseSettings):
         default="strict",
         description="What may go along with what is marked global: strict sends nothing that says whose it is.",
     )
+    service: ServiceSettings = Field(default_factory=ServiceSettings)
     summary_strategy: Literal["head2tail", "concat", "extractive"] = Field(
         default="head2tail",
         description="How memories are summarised when they are consolidated. "

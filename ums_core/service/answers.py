@@ -1,0 +1,55 @@
+"""Errors as answers: one form for all, which repeats nothing of what was sent."""
+
+import json
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ums_core.errors import UMSError
+from ums_core.wire.problem import PROBLEM, dump_problem, retry_after_s, status_of
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from ums_core.service.metrics import Watch
+
+__all__ = ["install", "problem"]
+
+_TITLES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Not by this method.")}
+
+
+def problem(error: UMSError) -> Response:
+    """The answer that reports an error."""
+    headers = {}
+    after = retry_after_s(error)
+    if after is not None:
+        # Whole seconds, rounded up: a client that waits less is refused again.
+        headers["Retry-After"] = str(max(1, -int(-after // 1)))
+    status = status_of(error)
+    if status == 401:  # noqa: PLR2004  # Unauthorized
+        headers["WWW-Authenticate"] = 'Bearer realm="ums"'
+    return Response(dump_problem(error), status, headers, PROBLEM)
+
+
+def install(app: "Starlette", watch: "Watch") -> None:
+    """Answer every error in this form."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        code = error.code if isinstance(error, UMSError) else UMSError.code
+        request.scope.get("state", {}).get("note", {})["code"] = code
+        watch.error(code)
+        return problem(error if isinstance(error, UMSError) else UMSError(""))
+
+    async def theirs(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        code, detail = _TITLES.get(status, ("http_error", "The request cannot be answered."))
+        request.scope.get("state", {}).get("note", {})["code"] = code
+        watch.error(code)
+        told = {"type": f"urn:ums:error:{code}", "title": code, "status": status, "code": code, "detail": detail}
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        return Response(json.dumps(told), status, headers, PROBLEM)
+
+    app.add_exception_handler(UMSError, ours)
+    app.add_exception_handler(HTTPException, theirs)

@@ -1,0 +1,124 @@
+"""The application: settings in, FastAPI out. ``uvicorn ums_core.service.app:create_app --factory`` runs it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from ums_core.errors import MissingExtra
+
+try:
+    from fastapi import FastAPI, Request, Response
+except ModuleNotFoundError as missing:
+    raise MissingExtra(
+        f"{missing.name} is not installed, which the service needs: pip install 'ums-core[api]'"
+    ) from missing
+
+from starlette.exceptions import HTTPException
+
+from ums_core.channels.sharing import sharing_embedder
+from ums_core.service import answers, document, logs
+from ums_core.service.auth import Gate
+from ums_core.service.desk import Desk, Turn
+from ums_core.service.edge import Edge
+from ums_core.service.health import Checkup
+from ums_core.service.legacy import LEGACY
+from ums_core.service.metrics import Metrics, Unwatched, Watch
+from ums_core.service.rates import Rates
+from ums_core.service.tenants import Tenants
+from ums_core.service.tokens import DEFAULT_TENANT, Tenant, Tokens, tokens_path
+from ums_core.service.tracing import Tracer
+from ums_core.settings import UnifiedSettings
+from ums_core.wire.schema import VERBS, Verb
+
+__all__ = ["create_app"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
+    """The service as an ASGI application; its lifespan opens and closes the stores.
+
+    ``app.state.memory_store`` is the store of the tenant ``default``, which is the database of the settings.
+
+    Args:
+        settings: None reads the environment and ``.env``.
+
+    Raises:
+        SettingsError: an unknown or contradictory setting.
+    """
+    settings = settings or UnifiedSettings()
+    counting = settings.monitoring.enable_metrics and settings.monitoring.telemetry_level != "none"
+    watch: Watch = Metrics() if counting else Unwatched()
+    tokens = Tokens(tokens_path(settings.database.path))
+    tenants = Tenants(settings, sharing_embedder(settings, watch.embedded))
+    rates = Rates(settings.service, watch.fallback)
+    desk = Desk(Gate(tokens, rates), tenants, settings.service, watch, tokens)
+    checkup = Checkup(tenants)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(logs.written(settings.monitoring.log_level))
+            stack.push_async_callback(rates.close)
+            stack.push_async_callback(tenants.close)
+            app.state.memory_store = await stack.enter_async_context(tenants.store(Tenant(DEFAULT_TENANT)))
+            yield
+            checkup.stopping = True
+            await desk.drain()
+
+    app = FastAPI(
+        title="UMS",
+        summary="A memory for LLM agents that is theirs.",
+        version=version("ums-core"),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    answers.install(app, watch)
+    _add_verbs(app, desk)
+    _add_watching(app, desk, checkup, tokens)
+    tracer = Tracer(enabled=settings.monitoring.telemetry_level != "none")
+    app.add_middleware(Edge, watch=watch, tracer=tracer)
+    app.openapi = document.Completed(app)  # type: ignore[method-assign]  # FastAPI's way to give a document of one's own
+    return app
+
+
+def _add_verbs(app: FastAPI, desk: Desk) -> None:
+    for verb in VERBS.values():
+        about = document.of_verb(verb, verb.request)
+        _route(app, verb.path, verb.method, _serving(desk, verb, verb.load_request), about)
+    for known in LEGACY:
+        about = document.of_verb(known.verb, known.request)
+        _route(app, known.path, "POST", _serving(desk, known.verb, known.turn), about)
+
+
+def _serving(desk: Desk, verb: Verb, turn: Turn) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await desk.serve(request, verb, turn)
+
+    return endpoint
+
+
+def _add_watching(app: FastAPI, desk: Desk, checkup: Checkup, tokens: Tokens) -> None:
+    async def ready(_: Request) -> Response:
+        return await checkup.ready()
+
+    async def live(_: Request) -> Response:
+        return checkup.live()
+
+    async def metrics(request: Request) -> Response:
+        await desk.admit(request, "metrics:read")
+        told = desk.watch.exposition(len({token.tenant for token in tokens.all()}), await checkup.stores())
+        if told is None:
+            raise HTTPException(404)
+        return Response(told[0], media_type=told[1])
+
+    _route(app, "/health", "GET", ready, document.of_health("Whether everything is well."))
+    _route(app, "/health/ready", "GET", ready, document.of_health("Whether to send traffic here."))
+    _route(app, "/health/live", "GET", live, document.of_health("Whether the process answers at all."))
+    _route(app, "/metrics", "GET", metrics, document.of_metrics())
+
+
+def _route(app: FastAPI, path: str, method: str, endpoint: Endpoint, about: Mapping[str, Any]) -> None:
+    name = path.strip("/").replace("/", "_")
+    app.add_api_route(path, endpoint, methods=[method], operation_id=name, response_class=Response, **about)

@@ -1,0 +1,70 @@
+"""The outermost layer: every request gets an id, a log line and an answer, whatever happens inside."""
+
+import logging
+import secrets
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ums_core.errors import RemoteError
+from ums_core.service.logs import crash_of
+from ums_core.service.metrics import Watch
+from ums_core.service.tracing import Tracer
+from ums_core.wire.problem import PROBLEM, dump_problem
+
+__all__ = ["Edge"]
+
+_log = logging.getLogger("ums_core.service")
+_WENT_AWAY = 499
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Edge:
+    """Watches requests; an error that nobody caught is logged without its message and answered with 500."""
+
+    def __init__(self, app: ASGIApp, watch: Watch, tracer: Tracer) -> None:
+        self._app = app
+        self._watch = watch
+        self._tracer = tracer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        note = scope.setdefault("state", {})["note"] = {"request_id": request_id}
+        started, status = perf_counter(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        found: dict[str, str | int] = {}
+        with self._tracer.span("ums.request", found):
+            try:
+                await self._app(scope, receive, answer)
+            except Exception as error:  # noqa: BLE001  # the edge of the process
+                _log.error("unexpected error", extra={"crash": crash_of(error), "request_id": request_id})
+                if scope["type"] == "http" and not status:
+                    await _sorry(answer)
+            finally:
+                route = getattr(scope.get("route"), "path", "other")
+                method = scope.get("method", "WEBSOCKET")
+                method = method if method in _METHODS or method == "WEBSOCKET" else "OTHER"
+                status = status or (101 if scope["type"] == "websocket" else _WENT_AWAY)
+                seconds = perf_counter() - started
+                found |= {"http.route": route, "http.request.method": method, "http.response.status_code": status}
+                self._watch.request(route, method, status, seconds)
+                line = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 2), **note}
+                _log.info("request", extra=line)
+
+
+async def _sorry(send: Send) -> None:
+    body = dump_problem(RemoteError("unexpected"))
+    headers = [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

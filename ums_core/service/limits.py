@@ -1,0 +1,68 @@
+"""How much one request may ask for: what is too much is refused, except hits, of which as many come as may."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ums_core.errors import TooLarge
+from ums_core.records import Filter, Query
+from ums_core.settings import ServiceSettings
+
+__all__ = ["bounded", "items_of", "read_body"]
+
+
+async def read_body(chunks: AsyncIterator[bytes], declared: str | None, most: int) -> bytes:
+    """The whole body.
+
+    Args:
+        chunks: as they come.
+        declared: the Content-Length, if there is one.
+        most: bytes.
+
+    Raises:
+        TooLarge: more than the most; nothing more is read then.
+    """
+    if declared is not None and declared.isdecimal() and int(declared) > most:
+        raise TooLarge(f"the body is larger than {most} bytes")
+    parts, size = [], 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            raise TooLarge(f"the body is larger than {most} bytes")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def bounded(arguments: Mapping[str, Any], settings: ServiceSettings) -> dict[str, Any]:
+    """The arguments of a verb, with no larger number of hits or memories than the service gives.
+
+    Raises:
+        TooLarge: a batch or a filter beyond its limit.
+    """
+    within = dict(arguments)
+    if items_of(arguments) > settings.max_batch:
+        raise TooLarge(f"a batch holds at most {settings.max_batch} items")
+    query = within.get("query")
+    if isinstance(query, Query):
+        within["query"] = replace(query, k=min(query.k, settings.max_k)) if query.k > settings.max_k else query
+        _check_filter(query.filter, settings)
+    _check_filter(within.get("filter"), settings)
+    if "limit" in within:
+        within["limit"] = min(within["limit"], settings.max_k)
+    return within
+
+
+def items_of(arguments: Mapping[str, Any]) -> int:
+    """How many drafts, patches, ids or keys a verb is given; 1 where it takes none."""
+    given = [len(v) for n, v in arguments.items() if isinstance(v, list | dict) and n != "filter"]
+    return max(1, sum(given))
+
+
+def _check_filter(condition: object, settings: ServiceSettings) -> None:
+    if not isinstance(condition, Filter):
+        return
+    if condition.depth > settings.max_filter_depth or condition.size > settings.max_filter_size:
+        raise TooLarge(
+            f"a filter nests at most {settings.max_filter_depth} groups and holds at most {settings.max_filter_size} "
+            "conditions"
+        )
