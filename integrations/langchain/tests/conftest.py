@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 from ums_core import (
     Draft,
@@ -15,6 +16,10 @@ from ums_core import (
     UnifiedSettings,
     open_store,
 )
+
+# A busy machine is no reason to fail.
+settings.register_profile("adapters", settings.get_profile("default"), deadline=None)
+settings.load_profile("adapters")
 
 ADA, BOB = ("users", "ada@example.org"), ("users", "bob")
 SAID = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
