@@ -261,18 +261,10 @@ class KeyFailure(UMSError):
     code = "key_failure"
 
 
-class KeyUnavailable(KeyFailure, ConnectionError):
-    """The key service does not answer: a retry may help.
-
-    Attributes:
-        retry_after_s: seconds after which a retry is worth while.
-    """
+class KeyUnavailable(KeyFailure, TryLater, ConnectionError):
+    """The key service does not answer: a retry may help."""
 
     code = "key_unavailable"
-
-    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 class KeyDenied(KeyFailure, PermissionError):

@@ -37,6 +37,9 @@ OPTIONAL = {
     "uvicorn": "service/run.py",
     "rich": "cli/",
     "cryptography": "crypto/cipher.py",
+    "hvac": "crypto/vault.py",
+    "boto3": "crypto/aws_kms.py",
+    "botocore": "crypto/aws_kms.py",
 }
 
 

@@ -78,6 +78,7 @@ def test_refused_parameters_are_not_repeated(monkeypatch: pytest.MonkeyPatch) ->
         ({"encrypt_at_rest": True}, "encrypt_at_rest needs a key"),
         ({"kms_backend": "vault"}, "needs kms_key_id"),
         ({"encryption_key": KEY, "kms_backend": "local", "kms_key_id": "main"}, "both given"),
+        ({"encryption_key": KEY, "encryption_key_file": "/run/key"}, "both given"),
         ({"kms_backend": "gcp"}, "kms_backend"),
     ],
 )

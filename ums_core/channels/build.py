@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 
+from ums_core.channels.keys import key_source
 from ums_core.channels.local import LocalStore
-from ums_core.channels.sealed import check_production, keys_of, open_database, source_of
+from ums_core.channels.sealed import check_production, keys_of, open_database
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
 from ums_core.pipeline.rerank import Rerank
@@ -49,7 +50,7 @@ def open_store(
     embedders = partial(_embedder, settings.model.vector_dim)
     if embedder is None:
         embedder = embedders(settings.model.embedder)
-    keys = keys_of(settings, partial(source_of, settings))
+    keys = keys_of(settings, partial(key_source, settings.security, random=settings.env == "production"))
     database = open_database(settings, clock, keys)
     try:
         make = partial(_index, settings.database.backend, database, None if keys is None else keys.files)

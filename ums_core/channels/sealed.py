@@ -1,12 +1,10 @@
 """Opens sealed databases: the envelope beside the file, the key that fits, and what production asks for."""
 
-from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO
 
 from ums_core.crypto import DataKey, Envelope, Files, envelope_path
-from ums_core.crypto.raw import RawSource
 from ums_core.errors import DatabaseEncrypted, InvalidInput, KeyMissing, SettingsError, WrongKey
 from ums_core.ports import FileSeal, Header, KeySource, SealedReader, SealedWriter
 from ums_core.ports.sealed import KeyState, Sealing
@@ -14,17 +12,16 @@ from ums_core.settings import UnifiedSettings
 from ums_core.storage.connect import is_plain, not_encrypted, prepare_directory
 from ums_core.storage.database import Database
 
-__all__ = ["Keys", "check_production", "keys_of", "open_database", "source_of"]
+__all__ = ["Keys", "check_production", "keys_of", "open_database"]
 
 _OTHERS = 0o007
-_VARIETY = 8
 
 
 def check_production(settings: UnifiedSettings) -> None:
     """Refuse to open, where ``AI_ENV`` is ``production``, what everybody could read.
 
     Raises:
-        SettingsError: no key, a key that is no random one, encryption off, or a directory open to everybody.
+        SettingsError: no key, encryption off, or a directory open to everybody.
     """
     if settings.env != "production":
         return
@@ -38,11 +35,6 @@ def check_production(settings: UnifiedSettings) -> None:
         raise SettingsError(
             "AI_ENV=production encrypts whole files: set AI_SECURITY__ENCRYPT_AT_REST=true, "
             "or say AI_SECURITY__ALLOW_UNSEALED=true for fields alone"
-        )
-    if security.has_key and len(set(urlsafe_b64decode(security.encryption_key.get_secret_value()))) < _VARIETY:
-        raise SettingsError(
-            "AI_SECURITY__ENCRYPTION_KEY is not a random key, but an example; make one: "
-            "python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())'"
         )
     if directory.exists() and directory.stat().st_mode & _OTHERS:
         raise SettingsError(f"{directory} is open to every user of this machine: chmod 700 {directory}")
@@ -84,24 +76,13 @@ def keys_of(settings: UnifiedSettings, source: Callable[[], KeySource]) -> "Keys
         raise not_encrypted(path)
     if path.exists() and path.stat().st_size:
         raise KeyMissing(f"{path} exists, and its keys in {envelope_file.name} do not: restore them from their backup")
+    wraps = source()
     prepare_directory(path)
     try:
-        return Keys(Envelope.create(envelope_file, source()), pages=pages)
+        return Keys(Envelope.create(envelope_file, wraps), pages=pages)
     except InvalidInput:
         # Another process was quicker.
-        return Keys(Envelope.open(envelope_file, source()), pages=pages)
-
-
-def source_of(settings: UnifiedSettings) -> KeySource:
-    """What wraps the keys of the database.
-
-    Raises:
-        SettingsError: the settings name a key service that this version does not know.
-    """
-    security = settings.security
-    if not security.has_key:
-        raise SettingsError(f"this version has no key service {security.kms_backend}: give AI_SECURITY__ENCRYPTION_KEY")
-    return RawSource(urlsafe_b64decode(security.encryption_key.get_secret_value()))
+        return Keys(Envelope.open(envelope_file, wraps), pages=pages)
 
 
 def open_database(settings: UnifiedSettings, clock: Callable[[], datetime], keys: "Keys | None") -> Database:

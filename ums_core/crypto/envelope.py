@@ -2,6 +2,7 @@
 
 import hmac
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from ums_core.errors import InvalidInput, KeyCorrupt, KeyMissing
 from ums_core.ports import KeySource, KeyStatus
 
 __all__ = ["Envelope", "EnvelopeStatus", "envelope_path"]
+
+_ASK_AGAIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ class Envelope:
         self._lock = threading.RLock()
         self._opened: dict[str, DataKey] = {}
         self._document = Document("", 0, "", ())
+        self._told: tuple[float, KeyStatus] | None = None
 
     @classmethod
     def create(cls, path: Path, source: KeySource, *, database_id: str | None = None) -> Self:
@@ -241,16 +245,17 @@ class Envelope:
             self._opened.clear()
 
     def status(self) -> EnvelopeStatus:
-        """What the envelope holds, and how its source is."""
-        document = self._document
-        return EnvelopeStatus(
-            document.database_id, document.revision, document.keys, bool(document.recovery), self.source.describe()
-        )
+        """What the envelope holds, and how its source is; the source is asked at most twice a minute."""
+        document, told, now = self._document, self._told, time.monotonic()
+        if told is None or now - told[0] > _ASK_AGAIN_S:
+            told = self._told = now, self.source.describe()
+        return EnvelopeStatus(document.database_id, document.revision, document.keys, bool(document.recovery), told[1])
 
     def _change(self, step: Callable[[Document], Document]) -> None:
         with self._lock, private_file.locked(self.path):
             before = self._read()
             after = step(before)
+            self._told = None
             if after != before:
                 after = replace(after, revision=before.revision + 1)
                 private_file.replace(self.path, self._text(after))

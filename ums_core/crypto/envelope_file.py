@@ -1,15 +1,15 @@
 """The text of the file that holds a database's wrapped keys: strict JSON, proved by the active key itself."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, cast, get_args
 
 from ums_core.crypto.keys import DataKey
+from ums_core.crypto.strict_json import bytes_of, exact, items, parsed, text_of, whole_of
 from ums_core.errors import KeyCorrupt
 from ums_core.ports import Wrapped
 
@@ -123,9 +123,9 @@ def decoded(text: bytes, origin: str) -> tuple[Document, str]:
         KeyCorrupt: it is not the text of an envelope file.
     """
     try:
-        raw = _mapping(json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refused), _DOCUMENT)
+        raw = exact(parsed(text, origin), _DOCUMENT)
         return _document(raw), _hex(raw["proof"], 64)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise KeyCorrupt(f"{origin} is damaged or no key file of UMS ({error}); restore it from its backup") from error
 
 
@@ -159,79 +159,40 @@ def _body(document: Document) -> dict[str, object]:
 def _document(raw: Mapping[str, object]) -> Document:
     if raw["format"] != _FORMAT:
         raise ValueError(f"format {raw['format']!r}; this version of UMS reads {_FORMAT}")
-    keys = tuple(_key(entry) for entry in _list(raw["keys"]))
+    keys = tuple(_key(entry) for entry in items(raw["keys"]))
     states = [key.state for key in keys]
     if states.count("active") != 1 or states.count("pending") > 1 or len({key.key_id for key in keys}) < len(keys):
         raise ValueError("there must be one active key and at most one pending, each of an id of its own")
     return Document(
         database_id=_hex(raw["database"], 32),
-        revision=_whole(raw["revision"]),
+        revision=whole_of(raw["revision"]),
         recovery=_hex(raw["recovery"], 64) if raw["recovery"] else "",
         keys=keys,
     )
 
 
 def _key(entry: object) -> KeyRecord:
-    raw = _mapping(entry, _KEY)
-    state = _text(raw["state"])
+    raw = exact(entry, _KEY)
+    state = text_of(raw["state"])
     if state not in get_args(State):
         raise ValueError(f"unknown state {state!r}")
-    slots = tuple(_slot(slot) for slot in _list(raw["slots"]))
+    slots = tuple(_slot(slot) for slot in items(raw["slots"]))
     if len({slot.name for slot in slots}) < len(slots) or bool(slots) == (state == "destroyed"):
         raise ValueError("a key has one wrapping of each name, and none once it is destroyed")
-    return KeyRecord(_hex(raw["id"], 16), cast("State", state), _text(raw["created"]), slots)
+    return KeyRecord(_hex(raw["id"], 16), cast("State", state), text_of(raw["created"]), slots)
 
 
 def _slot(entry: object) -> Slot:
-    raw = _mapping(entry, _SLOT)
-    name = _text(raw["slot"])
+    raw = exact(entry, _SLOT)
+    name = text_of(raw["slot"])
     if name not in get_args(SlotName):
         raise ValueError(f"unknown slot {name!r}")
-    try:
-        blob = base64.b64decode(_text(raw["blob"]), validate=True)
-    except binascii.Error as error:
-        raise ValueError("a wrapped key is not base64") from error
-    wrapped = Wrapped(_text(raw["provider"]), _text(raw["key"]), _text(raw["version"]), blob)
+    wrapped = Wrapped(text_of(raw["provider"]), text_of(raw["key"]), text_of(raw["version"]), bytes_of(raw["blob"]))
     return Slot(cast("SlotName", name), wrapped)
 
 
-def _without_repeats(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _refused(constant: str) -> object:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _mapping(value: object, names: set[str]) -> Mapping[str, object]:
-    if not isinstance(value, dict) or set(value) != names:
-        raise ValueError(f"expected exactly {', '.join(sorted(names))}")
-    return value
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError("expected a list")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("expected a text")
-    return value
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("expected a whole number")
-    return value
-
-
 def _hex(value: object, digits: int) -> str:
-    text = _text(value)
+    text = text_of(value)
     if len(text) != digits or not set(text) <= set("0123456789abcdef"):
         raise ValueError(f"expected {digits} hexadecimal digits")
     return text

@@ -2,6 +2,7 @@
 
 from ums_core.settings.database import DatabaseSettings
 from ums_core.settings.dynamics import DecayWeights, DynamicsSettings
+from ums_core.settings.environment import forget_secrets
 from ums_core.settings.model import ModelConfig
 from ums_core.settings.monitoring import MonitoringSettings
 from ums_core.settings.perf import PerfSettings
@@ -23,5 +24,6 @@ __all__ = [
     "ServiceSettings",
     "Setting",
     "UnifiedSettings",
+    "forget_secrets",
     "reference",
 ]

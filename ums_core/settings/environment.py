@@ -1,6 +1,7 @@
 """The environment and ``.env``, read by pydantic-settings once unknown names are refused."""
 
 import difflib
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,11 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 from ums_core.errors import SettingsError
 from ums_core.settings.names import env_name, leaves, nearest
 
-__all__ = ["DotEnv", "Environment"]
+__all__ = ["DotEnv", "Environment", "forget_secrets"]
 
 # Low enough for a missing letter or underscore, high enough to leave AI_MODEL_NAME to the program it belongs to.
 _CLOSE = 0.85
+_SECRETS = {"AI_SECURITY__ENCRYPTION_KEY"}
 
 
 class _Lenient(EnvSettingsSource):
@@ -65,6 +67,16 @@ class DotEnv(_Lenient, DotEnvSettingsSource):
         super().__init__(settings_cls, env_file=getattr(standard, "env_file", None))
         ours = [name for name in self.env_vars if name.startswith(self.env_prefix.lower())]
         self.env_vars = _known(self.env_vars, ours, _names(settings_cls), ".env entry")
+
+
+def forget_secrets() -> None:
+    """Remove from the environment of this process the secrets that were read from it.
+
+    What this process starts no longer inherits them. The system keeps the environment that the process was started
+    with, which its owner can read in ``/proc``: a file, a descriptor or a key service shows nothing there.
+    """
+    for name in [name for name in os.environ if name.upper() in _SECRETS]:
+        del os.environ[name]
 
 
 def _names(settings_cls: type[BaseSettings]) -> set[str]:

@@ -26,6 +26,11 @@ class SecuritySettings(Section):
         repr=False,
         description="The key, 32 bytes in URL-safe base64, where no key service is used; empty is none.",
     )
+    encryption_key_file: str = Field(
+        default="",
+        description="A file that holds the key, in place of encryption_key; /dev/fd/3 is a file descriptor; "
+        "empty is none.",
+    )
     kms_backend: KmsBackend = Field(
         default="none",
         description="Which key service wraps the database's key: local is a keyring file, vault is Vault or OpenBao "
@@ -58,7 +63,9 @@ class SecuritySettings(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.has_key and self.kms_backend != "none":
-            raise SettingsError("encryption_key and kms_backend are both given; a database has one of them")
+            raise SettingsError("a key and kms_backend are both given; a database has one of them")
+        if self.encryption_key.get_secret_value() and self.encryption_key_file:
+            raise SettingsError("encryption_key and encryption_key_file are both given; a database has one of them")
         if self.encrypt_at_rest and not self.sealed:
             raise SettingsError("encrypt_at_rest needs a key: give encryption_key, or kms_backend with kms_key_id")
         if self.kms_backend != "none" and not self.kms_key_id:
@@ -68,7 +75,7 @@ class SecuritySettings(Section):
     @property
     def has_key(self) -> bool:
         """Whether a key was passed in."""
-        return bool(self.encryption_key.get_secret_value())
+        return bool(self.encryption_key.get_secret_value() or self.encryption_key_file)
 
     @property
     def sealed(self) -> bool:
