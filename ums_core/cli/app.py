@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ums_core.cli import info, search, serve, tokens
+from ums_core.cli import info, keys, search, serve, tokens
 from ums_core.cli.context import Context, Group
 
 __all__ = ["app"]
@@ -24,6 +24,7 @@ app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("serve")(serve.serve)
 app.add_typer(tokens.tokens, name="tokens")
+app.add_typer(keys.keys, name="keys")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is Typer's
