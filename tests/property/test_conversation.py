@@ -10,9 +10,11 @@ from hypothesis.extra.numpy import arrays
 
 from ums_core import Draft, Patch, Query, UnifiedSettings, open_store
 from ums_core.pipeline.surroundings import Surroundings
-from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns, contextual
+from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns
 from ums_core.ranking.fuse import total
-from ums_core.ranking.profile import DEFAULT_PROFILE
+from ums_core.ranking.profile import DIALOGUE, PROFILES, weights_of
+from ums_core.ranking.question import Question
+from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME, cues
 
 pytestmark = pytest.mark.property
 
@@ -29,25 +31,30 @@ def dialogues(draw: st.DrawFn) -> Turns:
         kind=draw(arrays(np.int8, N, elements=st.integers(0, 3))),
         before=before,
         after=after,
-        asks=draw(arrays(np.bool_, N)),
+        session=draw(arrays(np.int32, N, elements=st.integers(-1, 2))),
+        cues=draw(arrays(np.int8, N, elements=st.integers(0, 15))),
+        moment=draw(arrays(np.int64, N, elements=st.integers(-1, 2**50))),
         log_words=draw(arrays(np.float64, N, elements=st.floats(0, 4))),
         named=draw(arrays(np.bool_, N)),
     )
 
 
-def placed(base: np.ndarray, turns: Turns, *, about_reply: bool = False) -> np.ndarray:
-    return base + total(contextual(base, turns, DEFAULT_PROFILE, about_reply=about_reply))
+def placed(base: np.ndarray, turns: Turns, asked: str = "") -> np.ndarray:
+    return base + total(Question.of(asked).parts(base, turns, weights_of(turns.kind, PROFILES)))
 
 
 scores = arrays(np.float64, N, elements=st.floats(-5, 5))
 
 
-@given(scores, dialogues(), st.integers(0, N - 1), st.booleans())
-def test_a_higher_score_never_lowers_any_turn(base: np.ndarray, turns: Turns, place: int, about: bool) -> None:  # noqa: FBT001
+questions = st.sampled_from(["", "When did you go?", "the boat in May 2001"])
+
+
+@given(scores, dialogues(), st.integers(0, N - 1), questions)
+def test_a_higher_score_never_lowers_any_turn(base: np.ndarray, turns: Turns, place: int, asked: str) -> None:
     raised = base.copy()
     raised[place] += 1.0
-    before = placed(base, turns, about_reply=about)
-    after = placed(raised, turns, about_reply=about)
+    before = placed(base, turns, asked)
+    after = placed(raised, turns, asked)
     assert (after >= before - 1e-9).all()
     assert after[place] >= before[place] + 1.0 - 1e-9
 
@@ -64,14 +71,24 @@ def test_an_answer_takes_over_more_of_a_question_and_a_user_of_the_reply() -> No
         kind=np.array([PEER, PEER, USER, REPLY], np.int8),
         before=np.array([-1, 0, -1, 2]),
         after=np.array([1, -1, 3, -1]),
-        asks=np.array([True, False, False, False]),
+        session=np.array([0, 0, 1, 1], np.int32),
+        cues=np.array([ASKS | ENDS_ASKING, FIRST_PERSON | NAMES_TIME, 0, 0], np.int8),
         log_words=np.zeros(4),
         named=np.array([False, True, False, False]),
+        moment=np.array([-1, -1, -1, -1]),
     )
-    after = placed(np.array([2.0, 0.0, 0.0, 1.0]), turns)
-    np.testing.assert_allclose(after, [2.0 - 0.4, 0.6 * 2.0 + 0.8, 0.3 + 1.0, 1.0])
-    about = placed(np.array([2.0, 0.0, 0.0, 1.0]), turns, about_reply=True)
-    assert about[2] == pytest.approx(0.3)
+    base = np.array([2.0, 0.0, 0.0, 1.0])
+    d = DIALOGUE
+    said = d.after_question * 2.0 + d.session * 2.0 + d.answer + d.named_speaker + d.first_person
+    np.testing.assert_allclose(placed(base, turns), [2.0 + d.session * 2.0 + d.question, said, 0.3 + 1.0, 1.0])
+    np.testing.assert_allclose(placed(base, turns, "What did you say?")[2], 0.3)
+    np.testing.assert_allclose(placed(base, turns, "When was it?")[1], said + d.time)
+
+
+def test_cues_are_what_a_text_does_with_words() -> None:
+    assert cues("Really? Last week I sailed.") == ASKS | FIRST_PERSON | NAMES_TIME
+    assert cues("It was 1999, was it?") == ASKS | ENDS_ASKING | NAMES_TIME
+    assert cues("You may march.") == 0
 
 
 steps = st.lists(
@@ -141,7 +158,6 @@ def test_names_of_another_namespace_are_words_like_any_other(tmp_path: Path) -> 
         assert database.scopes(("many",)) == []
         assert around.neighbours(np.array([999])).tolist() == []
         assert around.turns(np.array([999]), []) is None
-        assert around.turns(np.array([3]), []) is None
 
 
 def test_a_search_for_more_begins_with_the_hits_of_a_search_for_fewer() -> None:

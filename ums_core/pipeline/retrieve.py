@@ -14,11 +14,11 @@ from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
 from ums_core.ports.ledger import Ledger
-from ums_core.ranking.conversation import contextual
 from ums_core.ranking.fuse import alternating, best_first, standard, total
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
-from ums_core.ranking.profile import DEFAULT_PROFILE, Profile
-from ums_core.ranking.words import telling, words
+from ums_core.ranking.profile import PROFILES, Profiles, adjusted, weights_of
+from ums_core.ranking.question import Question
+from ums_core.ranking.words import telling
 from ums_core.records import Filter, Hit, Memory, Query
 
 __all__ = ["Retrieve"]
@@ -73,7 +73,9 @@ class Retrieve:
         vector, index = self._dense(query, text)
         restricted = index is not None or condition is not None
         allowed = self._ledger.allowed(query.namespace, condition) if restricted else None
-        asked = _Search(query, condition, vector, index, allowed, speakers, _profile(query), self._rerank.of(query))
+        profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
+        question = Question.of(query.text or "")
+        asked = _Search(query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query))
         hits, complete = self._attempt(asked)
         return hits if complete else self._search_at_one_moment(asked, text)
 
@@ -168,11 +170,13 @@ class Retrieve:
         rids = np.union1d(core, self._neighbours(core, asked))
         if not len(rids):
             return Ranked([], [], [], {})
-        parts, cosines = self._scores(asked, rids, first.bm25_of(rids), np.isin(rids, core))
-        scores = total(parts)
         turns = self._surroundings.turns(rids, asked.speakers, query.kind)
+        kinds = np.zeros(len(rids), np.int8) if turns is None else turns.kind
+        weights = weights_of(kinds, asked.profiles)
+        parts, cosines = self._scores(asked, rids, first.bm25_of(rids), weights, np.isin(rids, core))
+        scores = total(parts)
         if turns is not None:
-            parts |= contextual(scores, turns, asked.profile, about_reply="you" in words(query.text or ""))
+            parts |= asked.question.parts(scores, turns, weights)
             scores = total(parts)
         order = best_first(scores, rids, depth)
         found = Ranked(
@@ -180,7 +184,7 @@ class Retrieve:
             scores[order].tolist(),
             [None] * len(order) if cosines is None else np.clip(cosines[order], -1.0, 1.0).tolist(),
             {name: part[order] for name, part in parts.items()} if query.explain else {},
-            np.zeros(len(order), np.int8) if turns is None else turns.kind[order],
+            kinds[order],
         )
         return found if len(rids) >= depth else found.followed_by(self._behind(rids, depth, asked))
 
@@ -237,14 +241,24 @@ class Retrieve:
         return _Lists(asked.index.search(asked.vector, depth, asked.allowed)[0], matching, bm25)
 
     def _scores(
-        self, asked: "_Search", rids: npt.NDArray[np.int64], bm25: Floats, basis: npt.NDArray[np.bool_]
+        self,
+        asked: "_Search",
+        rids: npt.NDArray[np.int64],
+        bm25: Floats,
+        weights: Mapping[str, Floats],
+        basis: npt.NDArray[np.bool_],
     ) -> tuple[dict[str, Floats], Floats | None]:
-        """What each signal contributes to the candidates, and their cosines."""
-        parts = {"lexical": asked.profile.lexical * standard(bm25, basis)}
+        """What the two shares contribute to the candidates, and their cosines."""
+        lexical = standard(bm25, basis)
         if asked.index is None or asked.vector is None:
-            return parts, None
+            return {"lexical": np.sign(weights["lexical"]) * lexical}, None
         cosines = _cosines(asked.index, asked.vector, rids)
-        return parts | {"dense": asked.profile.dense * standard(cosines, basis)}, cosines
+        shares = weights["dense"] + weights["lexical"]
+        parts = {
+            "lexical": weights["lexical"] / shares * lexical,
+            "dense": weights["dense"] / shares * standard(cosines, basis),
+        }
+        return parts, cosines
 
     def _neighbours(self, rids: npt.NDArray[np.int64], asked: "_Search") -> npt.NDArray[np.int64]:
         found = self._surroundings.neighbours(rids)
@@ -302,7 +316,8 @@ class _Search:
     index: VectorIndex | None
     allowed: RowSet | None
     speakers: set[int]
-    profile: Profile
+    profiles: Profiles
+    question: Question
     rereading: Rereading | None
 
     @property
@@ -340,11 +355,3 @@ def _condition(query: Query) -> Filter | None:
         return condition
     level = Filter.where("level", "eq", query.level)
     return level if condition is None else Filter.every(condition, level)
-
-
-def _profile(query: Query) -> Profile:
-    """The weights that count: the query's own, the others from the profile."""
-    if query.weights is None:
-        return DEFAULT_PROFILE
-    shares = {"dense": 0.0, "lexical": 0.0} if {"dense", "lexical"} & query.weights.keys() else {}
-    return replace(DEFAULT_PROFILE, **{**shares, **query.weights})

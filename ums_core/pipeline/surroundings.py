@@ -24,8 +24,10 @@ _COLUMNS = {
     "after": np.int32,
     "speaker": np.int32,
     "kind": np.int8,
-    "asks": np.bool_,
+    "session": np.int32,
+    "cues": np.int8,
     "telling": np.int32,
+    "moment": np.int64,
 }
 
 
@@ -33,12 +35,13 @@ _COLUMNS = {
 class _Conversation:
     """The turns of one session, as places in the columns, in the order of their positions."""
 
+    number: int
     places: list[int] = field(default_factory=list)
     last: int = -1
 
 
 class Surroundings:
-    """Neighbours, speakers and kinds of all rows; about 25 bytes a row. Thread-safe.
+    """Neighbours, speakers and kinds of all rows; about 37 bytes a row. Thread-safe.
 
     Built at the first use, and then extended by what was committed since.
 
@@ -115,34 +118,33 @@ class Surroundings:
         return sides[0][::-1], sides[1]
 
     def turns(self, rids: Ids, speakers: Collection[int], declared: Kind | None = None) -> Turns | None:
-        """The candidates as turns, in their order; None where none is part of a conversation.
+        """The candidates as turns, in their order; None where nothing is known of any.
 
         Args:
             rids: known row ids, distinct.
             speakers: those whom the query names.
             declared: what the memories are said to be; None goes by their roles.
         """
-        if declared == "notes":
-            return None
         columns = self._columns
         places, known = self._places(rids)
         if not known.any():
             return None
-        kind = columns["kind"][places] * known
+        kind = columns["kind"][places] * known * np.int8(declared != "notes")
         if declared == "dialogue":
             kind = np.where(kind == NOTE, NOTE, PEER).astype(np.int8)
         elif declared == "assistant":
             kind = np.where(kind == PEER, NOTE, kind).astype(np.int8)
-        if not kind.any():
-            return None
         order = np.argsort(places, kind="stable")
+        at = known & (kind != NOTE)
         return Turns(
             kind=kind,
-            before=_among(columns["before"][places], places, order),
-            after=_among(columns["after"][places], places, order),
-            asks=columns["asks"][places],
-            log_words=np.log1p(columns["telling"][places].astype(np.float64)),
-            named=np.isin(columns["speaker"][places], list(speakers)),
+            before=np.where(at, _among(columns["before"][places], places, order), -1),
+            after=np.where(at, _among(columns["after"][places], places, order), -1),
+            session=np.where(at, columns["session"][places], -1),
+            cues=columns["cues"][places] * known,
+            log_words=np.log1p(columns["telling"][places] * known),
+            named=np.isin(columns["speaker"][places], list(speakers)) & known,
+            moment=np.where(known, columns["moment"][places], -1),
         )
 
     def _places(self, rids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
@@ -160,10 +162,12 @@ class Surroundings:
             room = max(stop, len(self._columns["rid"]) * 3 // 2)
             self._columns = {name: np.append(c, np.zeros(room - len(c), c.dtype)) for name, c in self._columns.items()}
         columns = self._columns
-        columns["before"][start:stop] = columns["after"][start:stop] = -1
+        for name in ("before", "after", "session"):
+            columns[name][start:stop] = -1
         for place, row in enumerate(rows, start):
             columns["rid"][place] = row.rid
-            columns["asks"][place] = row.asks
+            columns["cues"][place] = row.cues
+            columns["moment"][place] = row.moment
             columns["telling"][place] = row.telling
             columns["speaker"][place] = self._speaker(row)
             if row.session is not None:
@@ -174,7 +178,8 @@ class Surroundings:
 
     def _link(self, row: TurnRow, place: int, touched: set[tuple[int, str]]) -> None:
         key = (row.nid, str(row.session))
-        conversation = self._conversations.setdefault(key, _Conversation())
+        conversation = self._conversations.setdefault(key, _Conversation(len(self._conversations)))
+        self._columns["session"][place] = conversation.number
         # Without a position a turn follows the one stored before it.
         position = conversation.last if row.position is None else row.position
         self._keys[place] = (key, position)

@@ -46,7 +46,8 @@ class TurnRow:
         speaker: name of the one who said it, or None.
         role: in an assistant's dialogue, or None.
         telling: how many words of the text tell something.
-        asks: whether the text asks something.
+        cues: what the text does with words, the bits of ``ums_core.ranking.words``.
+        moment: when it was said, else stored, in microseconds since 1970.
     """
 
     rid: int
@@ -56,7 +57,8 @@ class TurnRow:
     speaker: str | None
     role: str | None
     telling: int
-    asks: int
+    cues: int
+    moment: int
 
 
 class Transaction(Protocol):

@@ -1,11 +1,12 @@
 """What the place of a turn in its conversation says about it. Pure functions of arrays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.ranking.profile import Profile
+from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME
 
 __all__ = ["NOTE", "PEER", "REPLY", "USER", "Turns", "contextual"]
 
@@ -23,46 +24,66 @@ class Turns:
         kind: NOTE, PEER, USER or REPLY, int8.
         before: place of the turn before among the candidates, -1 if it is not one of them.
         after: place of the turn after, likewise.
-        asks: whether the turn asks something, bool.
+        session: a number for the session, -1 for none.
+        cues: what the turn does with words, the bits of ``ums_core.ranking.words``.
         log_words: ln(1 + telling words), float.
         named: whether the query names the speaker, bool.
+        moment: when it was said, in microseconds since 1970, int64.
     """
 
     kind: npt.NDArray[np.int8]
     before: npt.NDArray[np.intp]
     after: npt.NDArray[np.intp]
-    asks: npt.NDArray[np.bool_]
+    session: npt.NDArray[np.int32]
+    cues: npt.NDArray[np.int8]
     log_words: Floats
     named: npt.NDArray[np.bool_]
+    moment: npt.NDArray[np.int64]
 
 
-def contextual(scores: Floats, turns: Turns, profile: Profile, *, about_reply: bool) -> dict[str, Floats]:
-    """What each turn's place adds to its score, by the name of the weight; notes gain nothing.
+def contextual(
+    scores: Floats, turns: Turns, weights: Mapping[str, Floats], *, about_reply: bool, asks_time: bool
+) -> dict[str, Floats]:
+    """What each turn's place and words add to its score, by the name of the weight.
 
-    Monotone in every score. A neighbour that is no candidate adds nothing.
+    Monotone in every score where the weights of neighbours are not negative. A neighbour that is no candidate adds
+    nothing.
 
     Args:
         scores: fused z-scores, shape (n,).
         turns: the same candidates.
-        profile: the weights.
+        weights: of each candidate, by the name of the signal; each of shape (n,).
         about_reply: whether the query asks for what the assistant said.
+        asks_time: whether the query asks when something was.
     """
     # One more place, for neighbours that are no candidates: -1 leads there.
-    known = np.append(scores, 0.0)
+    known, cues = np.append(scores, 0.0), np.append(turns.cues, np.int8(0))
     before, after = np.append(turns.before, -1), np.append(turns.after, -1)
     first, second = turns.before, before[turns.before]
-    answers = np.append(turns.asks, np.False_)[first]
+    answers = (cues[first] & ASKS) > 0
     replied = np.append(turns.kind == REPLY, np.False_)[turns.after]
-    peer, user = turns.kind == PEER, turns.kind == USER
-    return {
-        "before": peer * profile.before * ~answers * known[first],
-        "after_question": peer * profile.after_question * answers * known[first],
-        "after": peer * profile.after * known[turns.after],
-        "before_2": peer * profile.before_2 * known[second],
-        "after_2": peer * profile.after_2 * known[after[turns.after]],
-        "named_speaker": peer * profile.named_speaker * turns.named,
-        "question": peer * profile.question * turns.asks,
-        "length": peer * profile.length * turns.log_words,
-        "user": user * (0.0 if about_reply else profile.user),
-        "reply": user * profile.reply * replied * known[turns.after],
+    user = turns.kind == USER
+    signals = {
+        "before": ~answers * known[first],
+        "after_question": answers * known[first],
+        "after": known[turns.after],
+        "before_2": known[second],
+        "after_2": known[after[turns.after]],
+        "session": _best_of_session(scores, turns.session),
+        "named_speaker": turns.named,
+        "first_person": turns.named * ((turns.cues & FIRST_PERSON) > 0),
+        "question": (turns.cues & ENDS_ASKING) > 0,
+        "answer": answers,
+        "length": turns.log_words,
+        "time": (turns.cues & NAMES_TIME) * asks_time > 0,
+        "user": user * (not about_reply),
+        "reply": user * replied * known[turns.after],
     }
+    return {name: weights[name] * signal for name, signal in signals.items()}
+
+
+def _best_of_session(scores: Floats, session: npt.NDArray[np.int32]) -> Floats:
+    """The best score in each candidate's session, shape (n,); 0 where it has none."""
+    best = np.full(int(session.max(initial=-1)) + 2, -np.inf)
+    np.maximum.at(best, session + 1, scores)
+    return np.where(session >= 0, best[session + 1], 0.0)

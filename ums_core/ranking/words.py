@@ -2,7 +2,22 @@
 
 import re
 
-__all__ = ["STOP_WORDS", "asks", "telling", "words"]
+__all__ = [
+    "ASKS",
+    "ENDS_ASKING",
+    "FIRST_PERSON",
+    "NAMES_TIME",
+    "STOP_WORDS",
+    "asks_time",
+    "cues",
+    "telling",
+    "words",
+]
+
+# What a text does with words, as bits: it asks something, its last sentence does, it speaks of the speaker, it names a
+# time.
+ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME = 1, 2, 4, 8
+
 
 _WORD = re.compile(r"\w+")
 
@@ -20,7 +35,20 @@ STOP_WORDS = frozenset({
     "when", "where", "which", "while", "who", "whom", "whose", "why", "will", "with", "would", "you", "your",
     "yours", "yourself", "yourselves",
 })
+_OURSELVES = frozenset({"i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves"})
+# "may" and "march" are left out: mostly other words.
+_TIMES = frozenset({
+    "yesterday", "today", "tonight", "tomorrow", "ago", "last", "next", "recently", "since", "soon",
+    "morning", "evening", "day", "week", "weekend", "month", "year", "days", "weeks", "weekends", "months", "years",
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday",
+    "january", "february", "april", "june", "july", "august", "september", "october", "november", "december",
+})
 # fmt: on
+_YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+_WHEN = re.compile(
+    r"\b(?:when (?:did|was|were|is|are|will|does|do|has|have|had|would)|how long|what (?:date|day|month|year|time))\b",
+    re.IGNORECASE,
+)
 
 
 def words(text: str) -> list[str]:
@@ -33,6 +61,17 @@ def telling(text: str) -> list[str]:
     return [word for word in words(text) if word not in STOP_WORDS]
 
 
-def asks(text: str) -> bool:
-    """Whether a text asks something."""
-    return "?" in text
+def cues(text: str) -> int:
+    """What a text does with words: the bits above, joined."""
+    said = set(words(text))
+    return (
+        ASKS * ("?" in text)
+        | ENDS_ASKING * text.rstrip().endswith("?")
+        | FIRST_PERSON * (not said.isdisjoint(_OURSELVES))
+        | NAMES_TIME * (not said.isdisjoint(_TIMES) or _YEAR.search(text) is not None)
+    )
+
+
+def asks_time(text: str) -> bool:
+    """Whether a question asks when something was, or for how long."""
+    return _WHEN.search(text) is not None

@@ -20,8 +20,8 @@ KINDS: tuple[Kind, ...] = ("dialogue", "assistant", "notes")
 SHARES = ("dense", "lexical")
 SIGNALS = (
     *SHARES,
-    *("before", "after_question", "after", "before_2", "after_2"),
-    *("named_speaker", "question", "length", "user", "reply"),
+    *("before", "after_question", "after", "before_2", "after_2", "session"),
+    *("named_speaker", "first_person", "question", "answer", "length", "time", "date", "user", "reply"),
 )
 MAX_CONTEXT = 50
 Channel = Literal["personal", "global", "both"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
+from ums_core.ranking.words import cues
 from ums_core.records import Filter
 from ums_core.records.filter import FIELDS, GROUPS, TIME_FIELDS
 from ums_core.records.match import MISSING, dig, evaluate, holds, micros
@@ -62,9 +63,10 @@ def compile_filter(filter: Filter) -> tuple[str, list[object]]:  # noqa: A002  #
 
 
 def register(connection: FunctionHost) -> None:
-    """Add the functions that compiled filters call."""
+    """Add the functions that compiled filters and migrations call."""
     connection.create_function("ums_leaf", 2, _leaf_holds, deterministic=True)
     connection.create_function("ums_row", 1 + len(_COLUMNS), _row_holds, deterministic=True)
+    connection.create_function("ums_cues", 1, cues, deterministic=True)
 
 
 def _compile(node: Filter, depth: int) -> _Sql:

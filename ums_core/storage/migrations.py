@@ -13,7 +13,8 @@ __all__ = ["APPLICATION_ID", "MIGRATIONS", "agree_on_terms", "check", "migrate"]
 APPLICATION_ID = 0x554D534D
 
 # rid: one version of a memory; never used twice, ascending in commit order. birth: the first rid of its identity.
-# telling: how many words of the text tell something. asks: whether it asks something.
+# telling: how many words of the text tell something. asks: what it does with words, as bits;
+# up to step 1 only whether it asks something.
 # passages.pid = rid << 16 | ordinal, so that the vectors of one memory lie together and need no second index.
 # journal: one row a change; the rids lo..hi came, those in removed (int64) went. mark: random, so that two copies of a
 # database that went their own ways are told apart.
@@ -79,7 +80,10 @@ _FIRST = (
     "CREATE TABLE reembedded (rid INTEGER PRIMARY KEY, spans TEXT, vectors BLOB NOT NULL)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+# ums_cues is ``ums_core.ranking.words.cues``, which every connection of ours has.
+_CUES = ("UPDATE memories SET asks = ums_cues(text) WHERE typeof(text) = 'text'",)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES)
 
 
 def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_id: str | None = None) -> str:
@@ -96,7 +100,7 @@ def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_
         NotADatabase: the file holds tables that are not ours.
         WrongKey: the keys are those of another database.
     """
-    if not check(connection, path):
+    if check(connection, path) < len(MIGRATIONS):
         connection.execute("BEGIN IMMEDIATE")
         try:
             # Another process may have come first, between the look above and the lock.

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from ums_core.ports.ledger import Row, TurnRow
-from ums_core.ranking.words import asks, telling
+from ums_core.ranking.words import cues, telling
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.records.match import micros
 from ums_core.storage.connect import Connection
@@ -97,7 +97,7 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
         None if memory.occurred_at is None else micros(memory.occurred_at),
         _encode_spans(memory),
         len(telling(memory.text)),
-        int(asks(memory.text)),
+        cues(memory.text),
     )
 
 
@@ -193,7 +193,8 @@ def _selecting(count: int) -> str:
 def read_turns(connection: Connection, hi: int) -> list[TurnRow]:
     """What the rows after a row id say about their place in a conversation, ascending."""
     rows = connection.execute(
-        "SELECT rid, nid, session, position, speaker, role, telling, asks FROM memories WHERE rid > ? ORDER BY rid",
+        "SELECT rid, nid, session, position, speaker, role, telling, asks, coalesce(occurred_at, created_at) "
+        "FROM memories WHERE rid > ? ORDER BY rid",
         (hi,),
     ).fetchall()
     return [TurnRow(*row) for row in rows]

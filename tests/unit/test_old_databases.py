@@ -1,0 +1,26 @@
+"""A file that an earlier version wrote opens, and ranks as one of today."""
+
+import sqlite3
+from pathlib import Path
+
+from ums_core import Draft, UnifiedSettings, open_store
+from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME
+
+
+def test_what_texts_do_with_words_is_told_anew(tmp_path: Path) -> None:
+    settings = UnifiedSettings.for_testing(database={"url": f"sqlite:///{tmp_path}/memory.db"})
+    texts = {"a": "Where were we last week?", "b": "The boat sails.", "c": ""}
+    with open_store(settings) as store:
+        store.add([Draft(id=id_, text=text, embedding=[1.0] + [0.0] * 383) for id_, text in texts.items()])
+    # As the first schema left them.
+    connection = sqlite3.connect(tmp_path / "memory.db")
+    connection.execute("UPDATE memories SET asks = instr(text, '?') > 0")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    with open_store(settings) as store:
+        assert [memory.text for memory in store.scan().memories] == list(texts.values())
+    connection = sqlite3.connect(tmp_path / "memory.db")
+    found = connection.execute("SELECT id, asks FROM memories ORDER BY id").fetchall()
+    connection.close()
+    assert found == [("a", ASKS | ENDS_ASKING | FIRST_PERSON | NAMES_TIME), ("b", 0), ("c", 0)]
