@@ -41,7 +41,7 @@ class UMSVectorStore(BasePydanticVectorStore):
     embedder is used throughout, and the embeddings of nodes and queries are ignored.
 
     Sync and async are both native: the async ones never block the loop. A copy shares the store. What is read back
-    from a pickle or a dict opens, at its first use, the store that the environment names.
+    from a pickle or a dict finds it in the same process; in another it opens the one that the environment names.
 
     Args:
         store: what ``open_store`` returned, or an ``EnhancedMemoryStore``; None opens the environment's.
@@ -56,6 +56,7 @@ class UMSVectorStore(BasePydanticVectorStore):
     stores_text: bool = True
     is_embedding_query: bool = True
     namespace: tuple[str, ...] = ()
+    link: str = ""
     _link: Link = PrivateAttr()
     _place: tuple[str, ...] = PrivateAttr()
 
@@ -69,7 +70,8 @@ class UMSVectorStore(BasePydanticVectorStore):
     ) -> None:
         namespace = Query(text="?", namespace=namespace).namespace  # type: ignore[arg-type]  # a list is read as well
         super().__init__(**{**fields, "namespace": namespace, "is_embedding_query": is_embedding_query})
-        self._link = Link(store)
+        self._link = Link(store, self.link)
+        self.link = self._link.name
         self._place = (*namespace, "nodes")
 
     @classmethod
