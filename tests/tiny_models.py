@@ -1,5 +1,6 @@
 """Small models with real weights that a test trains itself, as none can be downloaded."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,40 @@ def train_cross_encoder(folder: Path, *, steps: int = 180, labels: int = 1) -> N
     torch.set_num_threads(threads)
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def make_sentence_transformer(folder: Path, *, pooling: str = "mean") -> Path:
+    """An untrained BERT of one layer that makes vectors of 32 components, in the format of before version 6."""
+    torch = pytest.importorskip("torch", reason="makes a model")
+    transformers = pytest.importorskip("transformers", reason="makes a model")
+    tokenizer = _tokenizer(transformers)
+    torch.manual_seed(3)
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
+        max_position_embeddings=64, initializer_range=0.25,
+    )  # fmt: skip
+    transformers.BertModel(config).eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    steps = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    files = {
+        "modules.json": [
+            {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for n, (path, kind) in enumerate(steps)
+        ],
+        "sentence_bert_config.json": {"max_seq_length": 24, "do_lower_case": False},
+        "config_sentence_transformers.json": {"prompts": {"query": "where is ", "document": "the "}},
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": 32,
+            "pooling_mode_cls_token": pooling == "cls",
+            "pooling_mode_mean_tokens": pooling == "mean",
+            "pooling_mode_max_tokens": pooling == "max",
+        },
+    }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    (folder / "2_Normalize").mkdir(exist_ok=True)
+    return folder
 
 
 def _tokenizer(transformers: Any) -> Any:  # noqa: ANN401  # a module without types

@@ -21,6 +21,7 @@
     ├── StaysOnDevice (PermissionError)   something personal would have left the device; it did not
     │   ├── PrivacyModeStrict             an operation that names a memory or a person elsewhere
     │   └── ConsentRequired               a promotion without somebody's consent to what it sends
+    ├── ModelNotExportable                a model's graph does not give the model's vectors
     ├── NotOnThisChannel                  a verb that only a store on this device has
     ├── TryLater                          what passes by itself (``retry_after_s``)
     │   ├── IndexRecovering               the index is being rebuilt; writes wait
@@ -58,8 +59,8 @@ __all__ = [
     "DimensionMismatch", "DirectoryNotWritable", "DiskFull", "EmbedderMismatch", "Forbidden", "IdempotencyConflict",
     "IndexRecovering", "InvalidField", "InvalidFilter", "InvalidInput", "InvalidKey", "InvalidMetadata",
     "InvalidNamespace", "InvalidQuery", "InvalidText", "InvalidVector", "KeyCorrupt", "KeyDenied", "KeyFailure",
-    "KeyFileUnsafe", "KeyMissing", "KeyUnavailable", "MemoryNotFound", "MissingExtra", "NotADatabase",
-    "NotOnThisChannel", "Overloaded", "PrivacyModeStrict", "RateLimited", "RemoteError", "SealBroken",
+    "KeyFileUnsafe", "KeyMissing", "KeyUnavailable", "MemoryNotFound", "MissingExtra", "ModelNotExportable",
+    "NotADatabase", "NotOnThisChannel", "Overloaded", "PrivacyModeStrict", "RateLimited", "RemoteError", "SealBroken",
     "ServiceUnreachable", "SettingsError", "StaysOnDevice", "StorageError", "StoreClosed", "TamperSuspected",
     "TooLarge", "TryLater", "UMSError", "Unauthenticated", "WrongKey",
 ]  # fmt: skip
@@ -295,6 +296,12 @@ class SealBroken(UMSError):
     """A sealed file was changed, cut, or sealed by another key; nothing that could not be proved was given out."""
 
     code = "seal_broken"
+
+
+class ModelNotExportable(UMSError):
+    """The graph made of a model gives other vectors than the model; nothing was left behind."""
+
+    code = "model_not_exportable"
 
 
 class MissingExtra(UMSError, ImportError):

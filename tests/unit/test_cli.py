@@ -146,6 +146,7 @@ def test_an_unknown_setting_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
         (errors.MemoryNotFound, 3),
         (errors.IndexRecovering, 4),
         (errors.DatabaseBusy, 4),
+        (errors.KeyUnavailable, 4),
         (errors.EmbedderMismatch, 1),
         (errors.MissingExtra, 1),
     ],

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ums_core.cli import info, keys, search, serve, tokens
+from ums_core.cli import info, keys, models, search, serve, tokens
 from ums_core.cli.context import Context, Group
 
 __all__ = ["app"]
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("search")(search.search)
 app.command("info")(info.info)
+app.add_typer(models.models, name="models")
 app.command("serve")(serve.serve)
 app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(keys.keys, name="keys")

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from ums_core import LocalStore, UMSError, UnifiedSettings, open_store
 from ums_core.cli.show import complain
-from ums_core.errors import DatabaseBusy, InvalidInput, MemoryNotFound, NotADatabase, TryLater
+from ums_core.errors import DatabaseBusy, InvalidInput, MemoryNotFound, NotADatabase
 from ums_core.settings.database import url_of
 
 if TYPE_CHECKING:
@@ -89,4 +89,4 @@ def exit_status(error: UMSError) -> int:
         return UNUSABLE
     if isinstance(error, MemoryNotFound):
         return NOT_FOUND
-    return TRY_AGAIN if isinstance(error, DatabaseBusy | TryLater) else FAILED
+    return TRY_AGAIN if isinstance(error, DatabaseBusy) or hasattr(error, "retry_after_s") else FAILED

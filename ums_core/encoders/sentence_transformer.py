@@ -18,7 +18,7 @@ from ums_core.ports import EmbedderIdentity
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-__all__ = ["SentenceTransformerEmbedder", "load_cross_encoder"]
+__all__ = ["SentenceTransformerEmbedder", "load_cross_encoder", "load_sentence_transformer", "unit_vectors"]
 
 _BATCH = 32
 _WINDOWLESS = 256
@@ -73,12 +73,12 @@ class SentenceTransformerEmbedder:
         """Unit rows, shape (n, d), with the model's prompt for documents."""
         with self._lock:
             model, identity, _ = self._loaded()
-            return _embed(model.encode_document, texts) if texts else np.empty((0, identity.dim), np.float32)
+            return unit_vectors(model.encode_document, texts) if texts else np.empty((0, identity.dim), np.float32)
 
     def embed_query(self, text: str) -> npt.NDArray[np.float32]:
         """One unit vector, shape (d,), with the model's prompt for queries."""
         with self._lock:
-            vector: npt.NDArray[np.float32] = _embed(self._loaded().model.encode_query, [text])[0]
+            vector: npt.NDArray[np.float32] = unit_vectors(self._loaded().model.encode_query, [text])[0]
             return vector
 
     def close(self) -> None:
@@ -95,16 +95,26 @@ class SentenceTransformerEmbedder:
 
 def _load(name_or_path: str, device: str | None) -> _Loaded:
     folder = Path(name_or_path)
-    with _explained(f"embedder {name_or_path!r}"):
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415  # optional extra
-
-        model = SentenceTransformer(name_or_path, device=device, local_files_only=folder.is_dir())
+    model = load_sentence_transformer(name_or_path, device)
     if folder.is_dir():
         name, revision = folder.resolve().name, _hash(folder)
     else:
         name, revision = name_or_path, _commit(name_or_path)
-    dim = _embed(model.encode_document, ["dimension"]).shape[1]
+    dim = unit_vectors(model.encode_document, ["dimension"]).shape[1]
     return _Loaded(model, EmbedderIdentity(name, revision, dim), _window(model))
+
+
+def load_sentence_transformer(name_or_path: str, device: str | None) -> "SentenceTransformer":
+    """A model with its weights, from a folder or a name on the hub; imports torch.
+
+    Raises:
+        MissingExtra: ``sentence-transformers`` is not installed.
+        SettingsError: the model is neither on disk nor to be downloaded.
+    """
+    with _explained(f"embedder {name_or_path!r}"):
+        from sentence_transformers import SentenceTransformer  # noqa: PLC0415  # optional extra
+
+        return SentenceTransformer(name_or_path, device=device, local_files_only=Path(name_or_path).is_dir())
 
 
 def load_cross_encoder(name_or_path: str, device: str) -> "CrossEncoder":
@@ -136,7 +146,8 @@ def _explained(what: str) -> Iterator[None]:
         ) from e
 
 
-def _embed(encode: Callable[..., Any], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+def unit_vectors(encode: Callable[..., Any], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Unit rows by one of a model's two ways to encode, shape (n, d)."""
     vectors = np.array(
         encode(list(texts), batch_size=_BATCH, show_progress_bar=False, normalize_embeddings=True), np.float32
     )

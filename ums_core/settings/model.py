@@ -22,7 +22,7 @@ class ModelConfig(Section):
     embedder: str = Field(
         default="static",
         min_length=1,
-        description="What embeds text: static, hashing[:DIM], sentence-transformers[:NAME_OR_PATH], "
+        description="What embeds text: static, hashing[:DIM], onnx:FOLDER, sentence-transformers[:NAME_OR_PATH], "
         "or none where the caller gives the vectors.",
     )
     vector_dim: int = Field(
