@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tiny_models import train_cross_encoder
 from typer import Typer
 from typer.testing import CliRunner, Result
 
@@ -86,6 +87,31 @@ def test_search_prints_json_with_every_field(db: Path) -> None:
 def test_search_keeps_to_a_namespace_and_a_filter(db: Path, options: list[str], found: list[str]) -> None:
     run = ums("--db", str(db), "search", "anything", "--json", *options)
     assert sorted(hit["memory"]["id"] for hit in json.loads(run.stdout)) == found
+
+
+def test_search_explains_each_score_as_a_table_and_a_bar(db: Path) -> None:
+    run = ums("--db", str(db), "search", "moved to Lisbon", "--explain")
+    assert run.exit_code == 0, run.output
+    header, *rest = run.stdout.strip().splitlines()
+    assert "dense" in header
+    assert "lexical" in header
+    assert "▓" in header
+    (found,) = [line for line in rest if "Lisbon" in line]
+    assert "▓▓▓" in found
+    hits = json.loads(ums("--db", str(db), "search", "moved to Lisbon", "--explain", "--json").stdout)
+    for hit in hits:
+        assert sum(hit["signals"].values()) == pytest.approx(hit["score"])
+
+
+def test_search_says_when_there_was_no_time_to_rerank(
+    db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="reranks")
+    train_cross_encoder(tmp_path / "tiny", steps=4)
+    monkeypatch.setenv("AI_RANKING__CROSS_ENCODER", str(tmp_path / "tiny"))
+    monkeypatch.setenv("AI_RANKING__CROSS_ENCODER_BUDGET_S", "1e-9")
+    assert "ran out of time" in ums("--db", str(db), "search", "gym", "--rerank").stderr
+    assert "ran out of time" not in ums("--db", str(db), "search", "gym", "--no-rerank").stderr
 
 
 def test_search_says_on_stderr_that_nothing_was_found(db: Path) -> None:

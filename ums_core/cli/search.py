@@ -1,6 +1,8 @@
 """``ums search``: the memories that answer a question."""
 
 import json
+from collections.abc import Sequence
+from itertools import cycle
 from typing import Annotated, Literal
 
 import typer
@@ -11,6 +13,9 @@ from ums_core.cli.show import label, print_json, print_table, tell
 from ums_core.errors import InvalidFilter
 
 __all__ = ["search"]
+
+_BAR = 24
+_SIGNS = "█▓▒░▞▚▤▥"
 
 
 def search(  # noqa: PLR0913  # each is an option of the command line
@@ -26,18 +31,39 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         str | None,
         typer.Option("--filter", metavar="JSON", help='A condition on fields, such as \'{"role": "user"}\'.'),
     ] = None,
+    rerank: Annotated[
+        bool | None,
+        typer.Option(
+            "--rerank/--no-rerank", help="Whether a cross-encoder reorders the best; else as the settings say."
+        ),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each signal contributed to each score, as a table and a bar.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the hits as JSON, with every field.")] = False,
 ) -> None:
     """Print the memories that answer a question, best first."""
-    query = Query(text=text, namespace=namespace_of(namespace), k=k, mode=mode, filter=_filter(where))
+    query = Query(
+        text=text,
+        namespace=namespace_of(namespace),
+        k=k,
+        mode=mode,
+        filter=_filter(where),
+        use_cross_encoder=rerank,
+        explain=explain,
+    )
     with of(ctx).store() as store:
         hits = store.search(query)
     if as_json:
         print_json(hits)
-    elif hits:
-        print_table(("score#", "when", "who", "namespace", "id", "text"), [_line(hit) for hit in hits])
-    else:
+    elif not hits:
         tell("nothing found")
+    elif explain:
+        _print_explained(hits)
+    else:
+        print_table(("score#", "when", "who", "namespace", "id", "text"), [_line(hit) for hit in hits])
+    if any(hit.reranked is False for hit in hits):
+        tell("the cross-encoder ran out of time; the hits keep the order without it")
 
 
 def _filter(text: str | None) -> dict[str, object] | None:
@@ -63,3 +89,17 @@ def _line(hit: Hit) -> tuple[str, ...]:
         memory.id,
         memory.text,
     )
+
+
+def _print_explained(hits: Sequence[Hit]) -> None:
+    """A column a signal, and a bar in which each has its sign and a width in proportion."""
+    names = list(dict.fromkeys(name for hit in hits for name in hit.signals or {}))
+    signs = dict(zip(names, cycle(_SIGNS), strict=False))
+    most = max(sum(value for value in (hit.signals or {}).values() if value > 0) for hit in hits)
+    lines = []
+    for hit in hits:
+        signals = hit.signals or {}
+        bar = "".join(signs[name] * round(_BAR * max(0.0, signals.get(name, 0.0)) / (most or 1.0)) for name in names)
+        numbers = [f"{signals[name]:+.2f}" if name in signals else "" for name in names]
+        lines.append((f"{hit.score:.3f}", *numbers, bar, hit.memory.speaker or hit.memory.role or "", hit.memory.text))
+    print_table(("score#", *(f"{name} {signs[name]}#" for name in names), "bar", "who", "text"), lines)
