@@ -13,7 +13,7 @@ from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 from ums_core.pipeline.reembed import Progress
 from ums_core.ports import Embedder, MemoryStore
 from ums_core.ports.sealed import KeyState
-from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
+from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.settings import PerfSettings, UnifiedSettings
 
 if TYPE_CHECKING:
@@ -198,6 +198,14 @@ class EnhancedMemoryStore:
     async def reembed(self, embedder: Embedder | str | None = None, *, progress: Progress | None = None) -> int:
         """Embed every text anew with another embedder and switch to it at once; see ``LocalStore.reembed``."""
         return await self._hop(lambda: self._local("reembed").reembed(embedder, progress=progress))
+
+    async def seq(self) -> int:
+        """Number of the last committed change, other processes' included."""
+        return await self._hop(lambda: self._local("seq").seq())
+
+    async def events(self, after: int, *, limit: int = 100) -> list[Event]:
+        """The changes after a number, ascending, at most ``limit``: what somebody hears who follows the store."""
+        return await self._hop(lambda: self._local("events").events(after, limit=limit))
 
     async def verify(self) -> list[str]:
         """Differences between the indexes and storage, in words; empty when there is none."""

@@ -226,6 +226,7 @@ def test_unwatched_counts_nothing() -> None:
     watch.embedded(0, 0)
     watch.error("")
     watch.fallback()
+    watch.streams(1)
     assert watch.exposition(0, []) is None
 
 

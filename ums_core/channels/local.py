@@ -15,7 +15,7 @@ from ums_core.pipeline.repeat import answer_of, draft_parts, existing, patch_par
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Embedder, Forgetful
 from ums_core.ports.sealed import KeyState
-from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
+from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.arguments import (
     check_batch,
     check_cursor,
@@ -24,9 +24,9 @@ from ums_core.records.arguments import (
     check_limit,
     check_query,
 )
-from ums_core.records.check import check_label, check_namespace
+from ums_core.records.check import check_label, check_namespace, check_whole
 from ums_core.records.memory import TEXT
-from ums_core.storage import kv
+from ums_core.storage import events, kv
 from ums_core.storage.database import Database
 from ums_core.storage.erase import leftovers
 from ums_core.storage.idempotency import digest_of, once
@@ -325,6 +325,17 @@ class LocalStore:
         """
         with self._database.reader() as connection:
             return kv.scan(connection, collection, kv.Walk(prefix, after, descending), limit)
+
+    def seq(self) -> int:
+        """Number of the last committed change, other processes' included."""
+        return self._database.head().seq
+
+    def events(self, after: int, *, limit: int = 100) -> list[Event]:
+        """The changes after a number, ascending, at most ``limit``: what somebody hears who follows the store."""
+        check_whole(after, "after")
+        check_whole(limit, "limit", 1)
+        with self._database.reader() as connection:
+            return events.read(connection, after, limit)
 
     def close(self) -> None:
         """Save the indexes and let go of the files; a second call does nothing."""

@@ -1,5 +1,6 @@
 """The vocabulary: what is remembered, what is asked, what comes back. Pure, no third-party import."""
 
+from ums_core.records.event import Event
 from ums_core.records.filter import Filter
 from ums_core.records.memory import Draft, Memory, Namespace, Passage, Patch
 from ums_core.records.query import Health, Hit, Hits, Page, Query
@@ -7,6 +8,7 @@ from ums_core.records.receipt import Receipt
 
 __all__ = [
     "Draft",
+    "Event",
     "Filter",
     "Health",
     "Hit",

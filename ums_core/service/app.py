@@ -25,6 +25,7 @@ from ums_core.service.health import Checkup
 from ums_core.service.legacy import LEGACY
 from ums_core.service.metrics import Metrics, Unwatched, Watch
 from ums_core.service.rates import Rates
+from ums_core.service.stream import EVENTS, STREAM, Streams
 from ums_core.service.tenants import Tenants
 from ums_core.service.tokens import DEFAULT_TENANT, Tenant, Tokens, tokens_path
 from ums_core.service.tracing import Tracer
@@ -76,6 +77,7 @@ def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
     )
     answers.install(app, watch)
     _add_verbs(app, desk)
+    _add_streams(app, Streams(desk))
     _add_watching(app, desk, checkup, tokens)
     tracer = Tracer(enabled=settings.monitoring.telemetry_level != "none")
     app.add_middleware(Edge, watch=watch, tracer=tracer)
@@ -90,6 +92,14 @@ def _add_verbs(app: FastAPI, desk: Desk) -> None:
     for known in LEGACY:
         about = document.of_verb(known.verb, known.request)
         _route(app, known.path, "POST", _serving(desk, known.verb, known.turn), about)
+
+
+def _add_streams(app: FastAPI, streams: Streams) -> None:
+    async def follow(request: Request) -> Response:
+        return await streams.follow(request)
+
+    _route(app, EVENTS, "GET", follow, document.of_events())
+    app.add_api_websocket_route(STREAM, streams.take)
 
 
 def _serving(desk: Desk, verb: Verb, turn: Turn) -> Endpoint:

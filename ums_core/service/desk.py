@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from ums_core.errors import InvalidInput, Overloaded
@@ -49,7 +49,7 @@ class Desk:
         self._in_flight: set[asyncio.Task[Any]] = set()
         self.stopping = False
 
-    async def admit(self, request: Request, scope: str) -> Caller:
+    async def admit(self, request: HTTPConnection, scope: str) -> Caller:
         """The caller of a request, noted for the log by a keyed hash of the tenant."""
         caller = await self.gate.admit(request, scope)
         request.scope["state"]["note"]["tenant"] = self._tokens.pseudonym(caller.tenant.name)

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
+from ums_core.records.event import Event
 from ums_core.service.desk import SCOPE_OF
 from ums_core.service.legacy import LEGACY
+from ums_core.wire.codec import Wire, form_of
 from ums_core.wire.problem import PROBLEM
 from ums_core.wire.schema import JSON, VERBS
 
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
 
     from ums_core.wire.schema import Verb
 
-__all__ = ["Completed", "of_health", "of_metrics", "of_verb"]
+__all__ = ["Completed", "of_events", "of_health", "of_metrics", "of_verb"]
 
+EVENT: type[Wire] = form_of(Event).annotation
 _WHERE = "#/components/schemas/{model}"
 _BEARER: list[dict[str, list[str]]] = [{"token": []}]
 _REFUSALS = {
@@ -92,6 +95,27 @@ def of_health(summary: str) -> dict[str, Any]:
     }
 
 
+def of_events() -> dict[str, Any]:
+    """What FastAPI is to say of the stream of changes."""
+    seq = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+    return {
+        "summary": "The changes of the tenant's store, from a number on, as server-sent events.",
+        "description": "Needs the scope `memory:read`. Ends after the time budget: ask again with the last id.",
+        "tags": ["streams"],
+        "openapi_extra": {
+            "security": _BEARER,
+            "parameters": [
+                {"name": "after", "in": "query", "schema": seq, "description": "The number; without, from now on."},
+                {"name": "Last-Event-ID", "in": "header", "schema": seq, "description": "The same, and stronger."},
+            ],
+        },
+        "responses": {
+            200: {"description": "Events, each a `change`.", "content": {"text/event-stream": {"schema": _ref(EVENT)}}},
+            **{status: _refusal(status) for status in (401, 403, 422, 429, 500, 503)},
+        },
+    }
+
+
 def of_metrics() -> dict[str, Any]:
     """What FastAPI is to say of the metrics."""
     return {
@@ -134,6 +158,7 @@ class Completed:
         models = [
             *((body, "validation") for body in bodies),
             *((verb.reply, "serialization") for verb in VERBS.values()),
+            (EVENT, "serialization"),
         ]
         _, schemas = models_json_schema(models, ref_template=_WHERE)  # type: ignore[arg-type]  # pairs of a model and a mode
         parts = made.setdefault("components", {})

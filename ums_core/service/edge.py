@@ -16,6 +16,7 @@ __all__ = ["Edge"]
 
 _log = logging.getLogger("ums_core.service")
 _WENT_AWAY = 499
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -38,7 +39,7 @@ class Edge:
 
         async def answer(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in _STARTS:
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)

@@ -52,6 +52,10 @@ class Watch(Protocol):
         """The shared rate storage did not answer."""
         ...
 
+    def streams(self, change: int) -> None:
+        """A stream was opened, 1, or closed, -1."""
+        ...
+
     def exposition(self, tenants: int, stores: Sequence[Health]) -> tuple[bytes, str] | None:
         """The text that Prometheus reads, and its type; None where nothing is counted."""
         ...
@@ -73,6 +77,9 @@ class Unwatched:
         """Count nothing."""
 
     def fallback(self) -> None:
+        """Count nothing."""
+
+    def streams(self, change: int) -> None:
         """Count nothing."""
 
     def exposition(self, tenants: int, stores: Sequence[Health]) -> None:
@@ -109,6 +116,7 @@ class Metrics:
         self._fallbacks = Counter(
             "ums_rate_storage_failures", "Times that the shared rate storage did not answer.", registry=registry
         )
+        self._streams = Gauge("ums_open_streams", "Streams open now.", multiprocess_mode="livesum", registry=registry)
         self._tenants = Gauge(
             "ums_tenants", "Tenants with a token; 0 below 10.", multiprocess_mode="mostrecent", registry=registry
         )
@@ -152,6 +160,10 @@ class Metrics:
     def fallback(self) -> None:
         """Count a failure of the shared rate storage."""
         self._fallbacks.inc()
+
+    def streams(self, change: int) -> None:
+        """Count streams."""
+        self._streams.inc(change)
 
     def exposition(self, tenants: int, stores: Sequence[Health]) -> tuple[bytes, str]:
         """The metrics as text; small numbers of tenants and memories are told as 0."""

@@ -34,7 +34,7 @@ def run(settings: UnifiedSettings) -> None:
         "server_header": False,
         "timeout_keep_alive": _KEEP_ALIVE_S,
         "timeout_graceful_shutdown": int(own.time_budget + _GRACE_S),
-        "limit_concurrency": _CONNECTIONS_FOR_EACH * own.max_in_flight,
+        "limit_concurrency": _CONNECTIONS_FOR_EACH * (own.max_in_flight + own.max_streams),
         "h11_max_incomplete_event_size": _HEADER_BYTES,
         "ws_max_size": own.max_body_bytes,
     }

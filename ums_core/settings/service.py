@@ -26,6 +26,7 @@ class ServiceSettings(Section):
     max_in_flight: int = Field(
         default=64, ge=1, description="Requests under way in one process; more are answered with 503 at once."
     )
+    max_streams: int = Field(default=64, ge=1, description="Open streams in one process; more are answered with 503.")
     max_open_tenants: int = Field(
         default=64,
         ge=1,

@@ -1,0 +1,170 @@
+"""Drafts that go in one by one, and changes that come out: nothing lost and nothing twice, whatever breaks off."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import Serve, Served
+from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
+
+from ums_core import Draft
+from ums_core.errors import InvalidField, InvalidInput, InvalidText, RemoteError
+from ums_core.wire.stream import Ack, dump_draft, key_of, load_ack, load_draft, load_event
+
+BRIEF = {"time_budget": 0.6}
+
+
+def send(served: Served, auth: dict[str, str], messages: list[str]) -> list[Ack]:
+    with served.client.websocket_connect("/v1/stream", headers=auth) as stream:
+        for message in messages:
+            stream.send_text(message)
+        return [load_ack(stream.receive_text()) for _ in messages]
+
+
+def changes(served: Served, auth: dict[str, str], query: str = "", **more: str) -> Iterator[tuple[str, str]]:
+    answer = served.client.get(f"/v1/events{query}", headers={**auth, **more})
+    assert answer.status_code == 200, answer.text
+    for part in answer.text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in part.splitlines() if not line.startswith(":"))
+        if lines.get("event") == "change":
+            yield lines["id"], lines["data"]
+
+
+def test_a_draft_is_answered_in_its_order_with_what_became_of_it(served: Served) -> None:
+    auth = served.auth()
+    acks = send(
+        served, auth, [dump_draft(f"k{n}", Draft(id=str(n), text=f"n {n}", namespace=("a",))) for n in range(50)]
+    )
+    assert [(ack.key, ack.id, ack.namespace, ack.error) for ack in acks] == [
+        (f"k{n}", str(n), ("a",), None) for n in range(50)
+    ]
+    assert acks[-1].seq == 50
+    assert all(0 < ack.seq <= 50 for ack in acks)
+    assert served.client.post("/v1/memories/count", headers=auth, json={}).json() == {"count": 50}
+
+
+def test_what_is_sent_again_after_a_drop_is_stored_once(served: Served) -> None:
+    auth = served.auth()
+    messages = [dump_draft(f"k{n}", Draft(text=f"n {n}")) for n in range(20)]
+    with served.client.websocket_connect("/v1/stream", headers=auth) as stream:
+        for message in messages[:15]:
+            stream.send_text(message)
+        first = [load_ack(stream.receive_text()) for _ in range(5)]
+    again = send(served, auth, messages)
+    assert [ack.id for ack in again[:5]] == [ack.id for ack in first]
+    assert served.client.post("/v1/memories/count", headers=auth, json={}).json() == {"count": 20}
+
+
+def test_a_draft_that_is_refused_does_not_end_the_stream(serve: Serve) -> None:
+    served = serve(service={"max_body_bytes": 1024})
+    good = dump_draft("good", Draft(text="a"))
+    bad = [
+        "CANARY",
+        "[]",
+        '{"key": "k", "draft": {"text": 5}}',
+        '{"key": "", "draft": {"text": "a"}}',
+        '{"key": "big", "draft": {"text": "' + "a" * 1024 + '"}}',
+        '{"key": 5}',
+        '{"key": "\\ud800"}',
+    ]
+    acks = send(served, served.auth(), [*bad, good])
+    assert [type(ack.error).code if ack.error else "" for ack in acks] == [
+        "invalid_input",
+        "invalid_input",
+        "invalid_text",
+        "invalid_input",
+        "too_large",
+        "invalid_input",
+        "invalid_input",
+        "",
+    ]
+    assert [ack.key for ack in acks] == ["", "", "k", "", "big", "", "", "good"]
+    assert "CANARY" not in str([ack.error for ack in acks])
+    other = dump_draft("good", Draft(text="b"))
+    assert [type(ack.error).code if ack.error else "" for ack in send(served, served.auth(), [other])] == [
+        "idempotency_conflict"
+    ]
+
+
+def test_a_stream_is_for_a_token_that_may_write(serve: Serve) -> None:
+    served = serve(service={"max_streams": 1})
+    for auth, status in (({}, 401), (served.auth("acme", "memory:read"), 403)):
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            served.client.websocket_connect("/v1/stream", headers=auth),
+        ):
+            pass
+        assert refused.value.status_code == status
+        assert refused.value.headers["content-type"] == "application/problem+json"
+    auth = served.auth()
+    with served.client.websocket_connect("/v1/stream", headers=auth):
+        with pytest.raises((WebSocketDenialResponse, WebSocketDisconnect)) as full:
+            served.client.websocket_connect("/v1/stream", headers=auth).__enter__()
+        assert full.value.status_code == 503  # type: ignore[union-attr]  # a denial
+        assert served.client.get("/v1/events", headers=auth).status_code == 503
+        assert "ums_open_streams 1.0" in served.client.get("/metrics", headers=auth).text
+    assert "ums_open_streams 0.0" in served.client.get("/metrics", headers=auth).text
+
+
+def test_the_changes_of_a_tenant_are_told_from_a_number_on(serve: Serve) -> None:
+    served = serve(service=BRIEF)
+    auth, other = served.auth("acme"), served.auth("other")
+    for n in range(3):
+        served.client.post("/memory/add", headers=auth, json={"id": str(n), "text": f"n {n}", "namespace": ["u"]})
+    served.client.post("/v1/memories/delete", headers=auth, json={"ids": ["0"], "namespace": ["u"]})
+    served.client.post("/memory/add", headers=other, json={"id": "theirs", "text": "n"})
+    told = [load_event(data) for _, data in changes(served, auth, "?after=0")]
+    assert [(e.seq, [(i.namespace, i.id) for i in e.stored], e.removed) for e in told] == [
+        (1, [], 0),
+        (2, [(("u",), "1")], 0),
+        (3, [(("u",), "2")], 0),
+        (4, [], 1),
+    ]
+    assert [id_ for id_, _ in changes(served, auth, "?after=1", **{"Last-Event-ID": "3"})] == ["4"]
+    assert list(changes(served, auth)) == []
+    assert [json.loads(data)["stored"][0]["id"] for _, data in changes(served, other, "?after=0")] == ["theirs"]
+
+
+def test_what_comes_while_somebody_follows_is_told(serve: Serve) -> None:
+    served = serve(service={"time_budget": 2.0})
+    auth = served.auth()
+    send(served, auth, [dump_draft("first", Draft(text="a"))])
+    told: list[tuple[str, str]] = []
+    follower = threading.Thread(target=lambda: told.extend(changes(served, auth, "?after=1")))
+    follower.start()
+    # The store was asked once by then, or will be asked anew for longer than this.
+    time.sleep(0.5)
+    (ack,) = send(served, auth, [dump_draft("second", Draft(id="b", text="b"))])
+    follower.join()
+    assert [(id_, load_event(data).stored[0].id) for id_, data in told] == [(str(ack.seq), "b")]
+
+
+@pytest.mark.parametrize("after", ["-1", "1.5", "x", "9" * 19, "\u0663"])
+def test_a_place_to_follow_from_is_a_number(served: Served, after: str) -> None:
+    answer = served.client.get("/v1/events", headers=served.auth(), params={"after": after})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_query")
+
+
+def test_messages_that_are_none_are_errors() -> None:
+    with pytest.raises(InvalidInput):
+        dump_draft("", Draft(text="a"))
+    with pytest.raises(InvalidText):
+        load_draft(b'{"key": "k", "draft": {"text": 5}}')
+    with pytest.raises(InvalidField):
+        load_draft(b'{"key": "k", "draft": {"text": "a", "importance": 5}}')
+    for wrong in (
+        "",
+        "[]",
+        "{}",
+        '{"key": "k", "id": "a"}',
+        '{"key": "k", "problem": {}}',
+        '{"key": "k", "problem": 5}',
+    ):
+        with pytest.raises(RemoteError):
+            load_ack(wrong)
+        with pytest.raises(RemoteError):
+            load_event(wrong)
+    assert key_of(b"[]") == key_of(b"x") == key_of(b'{"key": 1}') == ""

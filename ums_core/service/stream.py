@@ -1,0 +1,132 @@
+"""The two streams: drafts that go in over a WebSocket, and a tenant's changes that come out as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response, StreamingResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ums_core.errors import InvalidQuery, Overloaded, TooLarge, UMSError
+from ums_core.service.answers import problem
+from ums_core.service.auth import Caller
+from ums_core.service.desk import Desk
+from ums_core.wire.stream import dump_ack, dump_event, dump_refusal, key_of, load_draft
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.requests import Request
+
+__all__ = ["EVENTS", "STREAM", "Streams"]
+
+STREAM, EVENTS = "/v1/stream", "/v1/events"
+# As many drafts as this are under way for one stream; then the sender waits.
+_WINDOW = 32
+_LOOK_S = 0.25
+_BREATH_S = 10.0
+_PAGE = 100
+_SEQ_DIGITS = 18
+
+
+class Streams:
+    """Both streams of all callers in this process."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._open = 0
+        # Streams wait for room where a request would be turned away, and leave half of it to requests.
+        self._room = asyncio.Semaphore(max(1, desk.settings.max_in_flight // 2))
+
+    async def take(self, socket: WebSocket) -> None:
+        """Store drafts as they come, and answer each in its order."""
+        try:
+            caller = await self._desk.admit(socket, "memory:write")
+            with self._counted():
+                await socket.accept()
+                await self._take(socket, caller)
+        except UMSError as error:
+            self._desk.watch.error(error.code)
+            await socket.send_denial_response(problem(error))
+
+    async def follow(self, request: "Request") -> Response:
+        """The changes of the caller's store from a number on; ends after the time budget, to be asked for again.
+
+        Raises:
+            InvalidQuery: the number is none.
+        """
+        caller = await self._desk.admit(request, "memory:read")
+        given = request.headers.get("last-event-id") or request.query_params.get("after")
+        if given is not None and not (given.isascii() and given.isdecimal() and len(given) <= _SEQ_DIGITS):
+            raise InvalidQuery("a change is followed from a number on")
+        allowance = await self._desk.gate.spend(caller, 1)
+        after = int(given) if given is not None else await self._desk.carry_out(caller, "seq", {})
+        if self._open >= self._desk.settings.max_streams:
+            raise Overloaded("too many streams")
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **allowance.headers()}
+        return StreamingResponse(self._changes(caller, after), headers=headers, media_type="text/event-stream")
+
+    async def _changes(self, caller: Caller, after: int) -> AsyncIterator[str]:
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._desk.settings.time_budget
+        breath = 0.0
+        with self._counted():
+            yield "retry: 1000\n\n"
+            while clock() < end and not self._desk.stopping:
+                events = await self._desk.carry_out(caller, "events", {"after": after, "limit": _PAGE})
+                for event in events:
+                    after = event.seq
+                    yield f"id: {event.seq}\nevent: change\ndata: {dump_event(event)}\n\n"
+                if not events:
+                    if clock() > breath:
+                        # Lets a proxy, and this side, notice that the other has gone.
+                        breath = clock() + _BREATH_S
+                        yield ": still here\n\n"
+                    await asyncio.sleep(_LOOK_S)
+
+    async def _take(self, socket: WebSocket, caller: Caller) -> None:
+        waiting: asyncio.Queue[asyncio.Task[str]] = asyncio.Queue(_WINDOW)
+
+        async def answer() -> None:
+            while True:
+                task = await waiting.get()
+                await socket.send_text(await task)
+
+        try:
+            # Whichever of the two ends first takes the other with it.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(answer())
+                while True:
+                    message = (await socket.receive_text()).encode(errors="replace")
+                    # Full: nothing more is read, and the sender's own buffers fill up.
+                    await waiting.put(asyncio.create_task(self._store(caller, message)))
+        except* WebSocketDisconnect:
+            # Whatever was not answered comes again, by its key.
+            pass
+
+    async def _store(self, caller: Caller, message: bytes) -> str:
+        try:
+            if len(message) > self._desk.settings.max_body_bytes:
+                raise TooLarge(f"a message is at most {self._desk.settings.max_body_bytes} bytes")
+            key, draft = load_draft(message)
+            await self._desk.gate.spend(caller, 1)
+            async with self._room:
+                (memory,) = await self._desk.carry_out(caller, "add", {"drafts": [draft], "idempotency_key": key})
+                seq = await self._desk.carry_out(caller, "seq", {})
+        except UMSError as error:
+            self._desk.watch.error(error.code)
+            return dump_refusal(key_of(message), error)
+        return dump_ack(key, memory, seq)
+
+    @contextmanager
+    def _counted(self) -> "Iterator[None]":
+        if self._open >= self._desk.settings.max_streams:
+            raise Overloaded("too many streams")
+        self._open += 1
+        self._desk.watch.streams(1)
+        try:
+            yield
+        finally:
+            self._open -= 1
+            self._desk.watch.streams(-1)
