@@ -15,6 +15,8 @@ from struct import Struct
 
 import numpy as np
 
+from ums_core.storage.files import sync_directory
+
 __all__ = ["Anchor", "Reached", "anchor_path", "digest_of_pages"]
 
 _SLOT = 512
@@ -68,7 +70,7 @@ class Anchor:
         return max((slot for slot in slots if slot), key=lambda slot: slot.seq, default=None)
 
     def note(self, reached: Reached, *, sync: bool = False) -> None:
-        """Write a point down. Costs some microseconds, or an fsync."""
+        """Write a point down. Costs some microseconds, or two fsyncs: of the file, and of its name."""
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(descriptor, self._encoded(reached), reached.seq % 2 * _SLOT)
@@ -76,6 +78,8 @@ class Anchor:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if sync:
+            sync_directory(self.path.parent)
 
     def reset(self, reached: Reached) -> None:
         """Believe in this point and in no other."""

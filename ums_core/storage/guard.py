@@ -49,9 +49,9 @@ class Guard:
         reached = self.anchor.read()
         self.suspicion = self._doubt(connection, reached, known=known)
         if self.suspicion is None:
+            self.note(connection)
             if not known:
                 connection.execute("INSERT INTO meta VALUES ('anchored', '1')")
-            self.note(connection)
 
     def refuse(self) -> None:
         """Raise while there is a suspicion.
@@ -65,7 +65,9 @@ class Guard:
     def note(self, connection: Connection) -> None:
         """Note the end of the journal, and that the file is in use."""
         if self.anchor is not None and self.suspicion is None:
-            self.anchor.note(_end(connection))
+            known = self.anchor.read()
+            # A digest must be gone from the disk before the file changes, or a power cut brings it back.
+            self.anchor.note(_end(connection), sync=known is None or bool(known.pages))
 
     def committed(self, seq: int, mark: int) -> None:
         """Note a change that is durable."""
