@@ -13,6 +13,7 @@ from ums_core.records import Draft, Filter, Health, Hit, Hits, Memory, Page, Pas
 if TYPE_CHECKING:
     from ums_core.aio import EnhancedMemoryStore
     from ums_core.channels.build import open_store
+    from ums_core.channels.care import restore_store
     from ums_core.channels.choose import open_channel
     from ums_core.channels.dual import DualStore, Promotion
     from ums_core.channels.local import LocalStore
@@ -48,6 +49,7 @@ __all__ = [
     "UnifiedSettings",
     "open_channel",
     "open_store",
+    "restore_store",
 ]
 
 # Imported at first use, so that importing the package costs little and needs no optional package.
@@ -66,6 +68,7 @@ _LATER = {
     "RemoteStore": "ums_core.channels.remote",
     "open_channel": "ums_core.channels.choose",
     "open_store": "ums_core.channels.build",
+    "restore_store": "ums_core.channels.care",
 }
 
 

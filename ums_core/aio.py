@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
+from ums_core.channels.care import Backup
 from ums_core.channels.choose import open_channel
 from ums_core.channels.dual import DualStore
 from ums_core.channels.local import LocalStore
@@ -149,6 +151,10 @@ class EnhancedMemoryStore:
     async def rotate(self) -> KeyState:
         """Put the database and its indexes under a new data key; see ``LocalStore.rotate``."""
         return await self._hop(lambda: self._local("rotate").rotate())
+
+    async def backup(self, path: Path) -> Backup:
+        """Copy the database, as it is at one moment, into a file; see ``LocalStore.backup``."""
+        return await self._hop(lambda: self._local("backup").backup(path))
 
     async def accept_state(self) -> None:
         """Believe in a database that :meth:`health` calls degraded, as it is; writes are taken again."""

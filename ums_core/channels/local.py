@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal, Self, TypeVar
 
+from ums_core.channels.care import Backup, back_up
 from ums_core.channels.upkeep import destroyed, erased, ring_of, rotated
 from ums_core.errors import SettingsError, StoreClosed
 from ums_core.pipeline.indexing import Indexes
@@ -253,6 +255,19 @@ class LocalStore:
         """
         self._writable()
         return rotated(self._database, self._indexes)
+
+    def backup(self, path: Path) -> Backup:
+        """Copy the database, as it is at one moment, into a file, and return what the copy holds.
+
+        Reads and writes go on. The copy is opened and every page checked before it takes the place of an older one.
+        That of a sealed store is sealed by AES-256-GCM; its wrapped keys are written beside it, as ``.keys.json``.
+        ``restore_store`` is the way back.
+
+        Raises:
+            InvalidInput: the path is that of the database itself.
+            StorageError: the disk refused; an older backup of that name stays.
+        """
+        return back_up(self._database, path)
 
     def accept_state(self) -> None:
         """Believe in a database that :meth:`health` calls degraded, as it is; writes are taken again."""

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ums_core.cli import db as databases
 from ums_core.cli import info, keys, models, search, serve, tokens
 from ums_core.cli.context import Context, Group
 
@@ -26,6 +27,7 @@ app.add_typer(models.models, name="models")
 app.command("serve")(serve.serve)
 app.add_typer(tokens.tokens, name="tokens")
 app.add_typer(keys.keys, name="keys")
+app.add_typer(databases.db, name="db")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is Typer's

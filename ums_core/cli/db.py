@@ -1,0 +1,128 @@
+"""``ums db``: what is done to a database as a whole."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic_core import to_jsonable_python
+
+from ums_core import Receipt, restore_store
+from ums_core.cli.context import FAILED, Group, namespace_of, of
+from ums_core.cli.show import print_json, print_table, tell
+from ums_core.errors import InvalidInput
+
+__all__ = ["db"]
+
+db = typer.Typer(cls=Group, help="Encrypt, back up, restore, erase and verify a database.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Ids = Annotated[list[str], typer.Argument(help="Ids of memories.", metavar="ID...")]
+Label = Annotated[str, typer.Option("--namespace", "-n", metavar="A/B", help="The exact namespace.")]
+
+
+@db.command("info")
+def info(ctx: typer.Context, *, as_json: AsJson = False) -> None:
+    """Print how the database is sealed, and by which keys."""
+    with of(ctx).store() as store:
+        health, keys = store.health(), store.key_state()
+    facts = {
+        "status": health.status,
+        "memories": health.memories,
+        "seq": health.seq,
+        "encryption": health.encryption,
+        "driver": health.driver,
+        "active key": keys.active,
+        "pending key": keys.pending,
+        "former keys": list(keys.former),
+        "detail": list(health.detail),
+    }
+    if as_json:
+        print_json({name.replace(" ", "_"): value for name, value in facts.items()})
+    else:
+        shown = {name: ", ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
+        print_table(("", ""), [(name, "" if value is None else str(value)) for name, value in shown.items()])
+
+
+@db.command("encrypt")
+def encrypt(ctx: typer.Context) -> None:
+    """Encrypt a plain database in its place, under the key that the settings name."""
+    from ums_core.channels.care import encrypt_store  # noqa: PLC0415  # needs the extra `security`
+
+    seq, memories = encrypt_store(of(ctx).settings())
+    tell(f"encrypted: {memories} memories, up to change {seq}")
+
+
+@db.command("decrypt")
+def decrypt(ctx: typer.Context) -> None:
+    """Decrypt a database in its place, and destroy its keys."""
+    from ums_core.channels.care import decrypt_store  # noqa: PLC0415  # as above
+
+    seq, memories = decrypt_store(of(ctx).settings())
+    tell(f"decrypted: {memories} memories, up to change {seq}")
+
+
+@db.command("backup")
+def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
+    """Copy the database into a file, and check the copy; others may go on using it."""
+    with of(ctx).store() as store:
+        made = store.backup(file)
+    tell(f"{made.path}: {made.memories} memories, up to change {made.seq}, {'sealed' if made.sealed else 'plain'}")
+
+
+@db.command("restore")
+def restore(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The backup.")],
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a database that is there.")] = False,
+) -> None:
+    """Check a backup and put it in the place of the database."""
+    found = restore_store(file, of(ctx).settings(), replace=replace)
+    tell(f"restored {found.memories} memories, up to change {found.seq}")
+
+
+@db.command("erase")
+def erase(
+    ctx: typer.Context,
+    ids: Ids,
+    *,
+    namespace: Label = "",
+    receipt: Annotated[Path | None, typer.Option("--receipt", help="Write the receipt into this file.")] = None,
+) -> None:
+    """Erase memories for good, with what was derived from them, and print the receipt as JSON."""
+    with of(ctx).store() as store:
+        made = store.erase(ids, namespace=namespace_of(namespace))
+    if receipt is None:
+        print_json(made.to_dict())
+    else:
+        receipt.write_text(json.dumps(made.to_dict(), indent=2), encoding="utf-8")
+    tell(f"erased {len(made.ids)} memories, {len(made.derived)} of them derived")
+
+
+@db.command("verify")
+def verify(
+    ctx: typer.Context,
+    *,
+    receipt: Annotated[Path | None, typer.Option("--receipt", help="Also search for what was erased by it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare indexes and database, and look for tampering; the exit status is 1 where something is wrong."""
+    with of(ctx).store() as store:
+        said = [*store.health().detail, *store.verify()]
+        if receipt is not None:
+            said += store.verify_erased(_receipt(receipt))
+    if as_json:
+        print_json(to_jsonable_python(said))
+    for line in said:
+        tell(line)
+    if said:
+        raise typer.Exit(FAILED)
+
+
+def _receipt(path: Path) -> Receipt:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} is no receipt: {error}") from error
+    return Receipt.from_dict(values)
