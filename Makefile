@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 ADAPTERS := -e integrations/langchain -e integrations/llama-index
-SHIPPED := ums_core integrations/langchain/langchain_ums integrations/langchain/langgraph docs/demo/demo.py
+SHIPPED := ums_core integrations/langchain/langchain_ums integrations/langchain/langgraph docs/demo/demo.py docs/demo/sealed.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types tests bench clean
@@ -13,7 +13,7 @@ help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.demo  ## remember a month of conversation and answer questions about it
-	@$(BIN)/python docs/demo/demo.py
+	@$(BIN)/python docs/demo/demo.py docs/demo/sealed.py
 
 test: $(VENV)/.dev lint types tests  ## set up and check everything
 

@@ -1,5 +1,7 @@
 """Remember a month of conversation, then answer questions about it: core, LangChain, LlamaIndex, and after a restart.
 
+The store is sealed; in the end its raw files are searched for one memory, and those of a plain copy of it.
+
 Run it with ``make demo``. It works in a temporary directory, without a network and without a key.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import sealed
 from langchain_ums import UMSRetriever as LangChainRetriever
 from llama_index.retrievers.ums import UMSRetriever as LlamaIndexRetriever
 from rich.console import Console
@@ -147,37 +150,54 @@ def directory(given: Path | None) -> Iterator[Path]:
         yield Path(made)
 
 
+def first_run(settings: UnifiedSettings, k: int, console: Console) -> dict[str, list[str]]:
+    """Fill the store and ask it; the best memory for each question, by door."""
+    drafts, questions = load()
+    before = {}
+    with open_store(settings) as store:
+        ingest(store, drafts, console)
+        for name, door in doors(store, k).items():
+            answers = list(ask(door, questions))
+            show(name, answers, console)
+            before[name] = [found.text for _, found in answers]
+    return before
+
+
+def restart(settings: UnifiedSettings, k: int, before: dict[str, list[str]], console: Console) -> bool:
+    """Open the store again; whether nothing was lost, and every answer is the same."""
+    drafts, questions = load()
+    with open_store(settings) as store:
+        held = {memory.id for memory in store.get([d.id or "" for d in drafts], namespace=NAMESPACE) if memory}
+        lost = len(drafts) - len(held)
+        same = all(
+            [found.text for _, found in ask(door, questions)] == before[name] for name, door in doors(store, k).items()
+        )
+        health = store.health()
+        console.print(
+            f"closed and reopened: {health.memories} memories, {lost} lost, {'the same' if same else 'OTHER'} answers, "
+            f"status {health.status}, encryption {health.encryption} ({health.driver})\n"
+        )
+    return not lost and same
+
+
 def main() -> int:
-    """Run the demo; the exit code is 1 if anything was lost over the restart."""
+    """Run the demo; the exit code is 1 if anything was lost over the restart, or can be read in the sealed files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, help="keep the database here (default: a temporary directory)")
     parser.add_argument("-k", type=int, default=10, help="how many memories to look at per question (default: 10)")
     options = parser.parse_args()
     console = Console()
-    drafts, questions = load()
+    drafts, _ = load()
     with directory(options.dir) as place:
-        settings = UnifiedSettings(database={"url": f"sqlite:///{place.resolve()}/memory.db"})
-        with open_store(settings) as store:
-            console.print(f"{len(drafts)} turns of {len({d.session for d in drafts})} conversations go into {place}")
-            ingest(store, drafts, console)
-            before = {}
-            for name, door in doors(store, options.k).items():
-                answers = list(ask(door, questions))
-                show(name, answers, console)
-                before[name] = [found.text for _, found in answers]
-        with open_store(settings) as store:
-            held = {memory.id for memory in store.get([d.id or "" for d in drafts], namespace=NAMESPACE) if memory}
-            lost = len(drafts) - len(held)
-            same = all(
-                [found.text for _, found in ask(door, questions)] == before[name]
-                for name, door in doors(store, options.k).items()
-            )
-            health = store.health()
-            console.print(
-                f"closed and reopened: {health.memories} memories, {lost} lost, "
-                f"{'the same' if same else 'OTHER'} answers, status {health.status} ({health.driver})"
-            )
-    return int(bool(lost) or not same)
+        place.mkdir(parents=True, exist_ok=True)
+        personal = sealed.settings(place / "personal" / "memory.db", sealed.key_in(place))
+        console.print(
+            f"{len(drafts)} turns of {len({d.session for d in drafts})} conversations go into {place}, sealed"
+        )
+        before = first_run(personal, options.k, console)
+        kept = restart(personal, options.k, before, console)
+        secret = sealed.prove(personal, sealed.settings(place / "control" / "memory.db", None), drafts, console)
+    return int(not kept or not secret)
 
 
 if __name__ == "__main__":
