@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ums_core.channels.local import LocalStore
     from ums_core.channels.remote import RemoteStore
     from ums_core.channels.transport import RemoteOptions
+    from ums_core.encoders.cross_encoder import SentenceTransformerReranker
     from ums_core.ports import Embedder, EmbedderIdentity, MemoryStore, Reranker
     from ums_core.settings import ModelConfig, UnifiedSettings
 
@@ -45,6 +46,7 @@ __all__ = [
     "RemoteOptions",
     "RemoteStore",
     "Reranker",
+    "SentenceTransformerReranker",
     "UMSError",
     "UnifiedSettings",
     "open_channel",
@@ -66,6 +68,7 @@ _LATER = {
     "UnifiedSettings": "ums_core.settings",
     "RemoteOptions": "ums_core.channels.transport",
     "RemoteStore": "ums_core.channels.remote",
+    "SentenceTransformerReranker": "ums_core.encoders.cross_encoder",
     "open_channel": "ums_core.channels.choose",
     "open_store": "ums_core.channels.build",
     "restore_store": "ums_core.channels.care",

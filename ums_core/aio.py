@@ -68,6 +68,11 @@ class EnhancedMemoryStore:
                 self._store = open_channel(self._settings)
             return self._store
 
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
     async def add_memory(
         self,
         text: str = "",

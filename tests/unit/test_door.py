@@ -110,6 +110,15 @@ async def test_a_store_that_was_given_stays_open_and_one_that_was_opened_is_clos
         await owner.count()
 
 
+async def test_a_store_and_its_door_say_whether_they_were_closed() -> None:
+    with open_store(UnifiedSettings.for_testing()) as store:
+        door = EnhancedMemoryStore(store)
+        assert (door.closed, store.closed) == (False, False)
+        await door.close()
+        assert (door.closed, store.closed) == (True, False)
+    assert store.closed
+
+
 async def test_a_door_closed_before_its_first_use_does_not_open() -> None:
     door = EnhancedMemoryStore(UnifiedSettings.for_testing())
     await door.close()

@@ -12,7 +12,7 @@ from llama_index.core.vector_stores.types import FilterCondition, FilterOperator
 
 from ums_core import Filter
 
-__all__ = ["both", "condition_of", "named", "where"]
+__all__ = ["both", "condition_of", "deletable", "named", "where"]
 
 _Test: TypeAlias = Callable[[str, object], Filter]
 
@@ -40,6 +40,18 @@ def both(*conditions: Filter | None) -> Filter | None:
 def named(node_ids: Sequence[str] | None, filters: MetadataFilters | None) -> Filter | None:
     """The nodes that have one of the ids and meet the filters; None where neither is given."""
     return both(None if node_ids is None else Filter.where("id", "in", node_ids), condition_of(filters))
+
+
+def deletable(node_ids: Sequence[str] | None, filters: MetadataFilters | None) -> Filter:
+    """As ``named``, where something must be.
+
+    Raises:
+        ValueError: neither is given.
+    """
+    condition = named(node_ids, filters)
+    if condition is None:
+        raise ValueError("delete_nodes needs node_ids or filters; to delete all nodes, call clear()")
+    return condition
 
 
 def _group(filters: MetadataFilters) -> Filter:

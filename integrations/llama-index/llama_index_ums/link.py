@@ -17,9 +17,9 @@ class Link:
     """A store, blocking and awaitable, that copies share and pickles leave out.
 
     A store that is given stays its owner's, who closes it. What is written down of a link is a random name, by which
-    it finds the store again as long as its owner holds it in this process: LlamaIndex itself writes a context down and
-    reads it back from one run of an agent to the next. In another process the first use opens the store that the
-    environment there names, once; it stays open until the process ends. So no key, no token and no path is written.
+    it finds the store again as long as its owner holds it open in this process: LlamaIndex itself writes a context
+    down and reads it back from one run of an agent to the next. In another process the first use opens the store that
+    the environment there names, once; it stays open until the process ends. So no key, no token and no path is written.
 
     Args:
         given: what ``open_store`` returned, or an ``EnhancedMemoryStore``; None is the environment's, or the one that
@@ -32,7 +32,8 @@ class Link:
 
     def __init__(self, given: object = None, name: str = "") -> None:
         if given is None:
-            given = _LIVE.get(name)
+            live = _LIVE.get(name)
+            given = None if getattr(live, "closed", False) else live
         if given is not None and not isinstance(given, MemoryStore | EnhancedMemoryStore):
             kind = type(given).__name__
             raise TypeError(f"store must be what open_store(settings) returns, or an EnhancedMemoryStore, got {kind}")

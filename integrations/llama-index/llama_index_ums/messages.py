@@ -66,6 +66,26 @@ class Log:
 
     def archive(self, store: MemoryStore, kept: Sequence[Kept]) -> list[ChatMessage]:
         """Take messages out of the active ones and return those that were among them still."""
+        return [message for part in _parts(kept) for message in self._archive(store, part)]
+
+    def delete(self, store: MemoryStore, kept: Sequence[Kept]) -> list[ChatMessage]:
+        """Delete messages and return them."""
+        for part in _parts(kept):
+            store.delete([each.id for each in part], namespace=self.place)
+        return [each.message for each in kept]
+
+    def replace(self, store: MemoryStore, messages: Sequence[ChatMessage], status: MessageStatus) -> None:
+        """Put the messages in the place of all there are; a crash in between leaves both, never neither."""
+        before = self.read(store, None)
+        self.add(store, messages, status)
+        self.delete(store, before)
+
+    def at(self, store: MemoryStore, idx: int) -> list[Kept]:
+        """The active message at a position, counted from the end if negative; nothing where there is none."""
+        active = self.read(store, MessageStatus.ACTIVE)
+        return [active[idx]] if -len(active) <= idx < len(active) else []
+
+    def _archive(self, store: MemoryStore, kept: Sequence[Kept]) -> list[ChatMessage]:
         held = store.get([each.id for each in kept], namespace=self.place)
         active = [
             (each.message, memory)
@@ -80,22 +100,6 @@ class Log:
             ]
         )
         return [message for message, _ in active]
-
-    def delete(self, store: MemoryStore, kept: Sequence[Kept]) -> list[ChatMessage]:
-        """Delete messages and return them."""
-        store.delete([each.id for each in kept], namespace=self.place)
-        return [each.message for each in kept]
-
-    def replace(self, store: MemoryStore, messages: Sequence[ChatMessage], status: MessageStatus) -> None:
-        """Put the messages in the place of all there are; a crash in between leaves both, never neither."""
-        before = self.read(store, None)
-        self.add(store, messages, status)
-        self.delete(store, before)
-
-    def at(self, store: MemoryStore, idx: int) -> list[Kept]:
-        """The active message at a position, counted from the end if negative; nothing where there is none."""
-        active = self.read(store, MessageStatus.ACTIVE)
-        return [active[idx]] if -len(active) <= idx < len(active) else []
 
     def _walk(self, store: MemoryStore, status: MessageStatus | None, stop: int | None) -> Iterator[Memory]:
         condition = None if status is None else Filter.where(f"metadata.{STATUS}", "eq", status.value)
@@ -120,6 +124,11 @@ class Log:
             position=position,
             metadata={MESSAGE: json.dumps(message.model_dump(mode="json")), STATUS: status.value},
         )
+
+
+def _parts(kept: Sequence[Kept]) -> Iterator[Sequence[Kept]]:
+    # A service takes no more at once.
+    return (kept[start : start + _PAGE] for start in range(0, len(kept), _PAGE))
 
 
 def message_of(memory: Memory) -> ChatMessage:

@@ -28,7 +28,7 @@ def question_of(
     Args:
         asked: as an index or a caller makes it.
         namespace: of the nodes.
-        options: what comes beside it: ``mmr_threshold``, where the query has none.
+        options: what comes beside it: ``mmr_threshold``, where the query has none, and ``rerank``.
         embedded: whether its own vector counts.
     """
     mode = VectorStoreQueryMode(asked.mode)
@@ -47,7 +47,8 @@ def question_of(
     if mode in _WORDS:
         return Query(**question, text=text, mode="keyword")
     if mode in _BOTH:
-        return Query(**question, text=text, mode="hybrid", weights=_weights(asked, mode))
+        reread = options.get("rerank") if mode == VectorStoreQueryMode.SEMANTIC_HYBRID else None
+        return Query(**question, text=text, mode="hybrid", weights=_weights(asked, mode), use_cross_encoder=reread)
     diversity = None if mode == VectorStoreQueryMode.DEFAULT else 1.0 - _threshold(asked, options)
     return Query(**question, text=text if vector is None else None, mode="vector", diversity=diversity)
 

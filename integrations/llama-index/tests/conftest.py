@@ -1,18 +1,29 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import count
+from time import sleep
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import uvicorn
 
 from ums_core import (
     Draft,
+    DualStore,
     EmbedderIdentity,
     LocalStore,
+    MemoryStore,
+    RemoteStore,
     UnifiedSettings,
     open_store,
 )
+from ums_core.service.app import create_app
+from ums_core.service.tokens import SCOPES, Tenant, Tokens, tokens_path
+from ums_core.settings.database import url_of
+from ums_core.testing.sealed import SEALED
 
 ADA, BOB = ("users", "ada@example.org"), ("users", "bob")
 SAID = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -41,15 +52,45 @@ def filled(store: LocalStore) -> LocalStore:
 
 
 # Each kind of store that every suite runs on.
-KINDS = ("plain",)
+KINDS = ("plain", "sealed", "remote", "dual")
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], RemoteStore]]:
+    """A service on a port of this machine; each call is a client of a tenant of its own."""
+    url = url_of(tmp_path_factory.mktemp("service") / "memory.db")
+    unhurried = {"rate_limit": "1000000/minute"}
+    settings = UnifiedSettings.for_testing(database={"url": url}, service=unhurried)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        sleep(0.01)
+    address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    tokens, numbers = Tokens(tokens_path(settings.database.path)), count()
+
+    def client() -> RemoteStore:
+        tenant = Tenant(f"tenant{next(numbers)}")
+        return RemoteStore(address, tokens.create(tenant, SCOPES[:3], env="test"))
+
+    yield client
+    server.should_exit = True
+    thread.join()
 
 
 @pytest.fixture(params=KINDS)
-def any_store(request: pytest.FixtureRequest) -> Iterator[LocalStore]:
+def any_store(request: pytest.FixtureRequest) -> Iterator[MemoryStore]:
     """A store of each kind, empty."""
-    overrides: dict[str, dict[str, object]] = {"plain": {}}[request.param]
-    with open_store(UnifiedSettings.for_testing(**overrides)) as store:
-        yield store
+    with ExitStack() as opened:
+        if request.param == "remote":
+            yield opened.enter_context(request.getfixturevalue("service")())
+            return
+        sealed: dict[str, object] = {"security": SEALED} if request.param == "sealed" else {}
+        store = opened.enter_context(open_store(UnifiedSettings.for_testing(**sealed)))
+        if request.param != "dual":
+            yield store
+            return
+        yield opened.enter_context(DualStore(store, request.getfixturevalue("service")()))
 
 
 class Watching:

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Literal
 from urllib.parse import quote
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.vector_stores.types import MetadataFilters
+from llama_index_ums.filters import condition_of
+from llama_index_ums.link import Link, Store
+from llama_index_ums.nodes import node_of
 
-from ums_core import EnhancedMemoryStore, Filter, Hit, MemoryStore, Query
+from ums_core import Filter, Hit, Query
 
 __all__ = ["UMSRetriever"]
 
@@ -22,7 +25,7 @@ class UMSRetriever(BaseRetriever):
     A node's ``text`` is the memory's text, its ``metadata`` the memory's own, and under the reserved key ``ums``, which
     no prompt and no embedding sees, where it comes from: ``id``, ``namespace``, ``role``, ``speaker``, ``session``,
     ``occurred_at`` and ``created_at`` in ISO 8601, and ``tags``. One memory is the same node in every answer, so that
-    fusion can count it once.
+    fusion can count it once. What ``UMSVectorStore`` added comes back as the node it was.
 
     LlamaIndex drops nodes whose id it has seen, while the id of a memory is its own only within its namespace. So
     ``node_id`` is the namespace and the id, percent-encoded and joined by ``/``: ``users/u1%40example.org/7f3a``.
@@ -32,54 +35,59 @@ class UMSRetriever(BaseRetriever):
     object serves any number of threads and event loops. It does not close the store.
 
     Args:
-        store: what ``open_store`` returned, or an ``EnhancedMemoryStore``.
+        store: what ``open_store`` or ``open_channel`` returned, or an ``EnhancedMemoryStore``; None opens the
+            environment's.
         k: how many nodes at most, from 1. LlamaIndex's own default is 2, for chunks of documents; memories are shorter.
         namespace: a prefix, matched label by label; ``()`` searches everything.
-        filter: a ``Filter``, or a dict such as ``{"role": "user", "importance": {"$gte": 0.5}}``.
+        filter: a ``Filter``, a dict such as ``{"role": "user", "importance": {"$gte": 0.5}}``, or LlamaIndex's
+            ``MetadataFilters``.
         mode: ``hybrid`` fuses vectors and keywords; ``vector`` and ``keyword`` use one alone.
+        channel: whom a dual store asks: ``personal`` never leaves the device, ``global`` or ``both`` do.
+        rerank: whether the store's cross-encoder reorders the best hits; None leaves it to the setting.
 
     Raises:
         InvalidInput: an option cannot be used.
         TypeError: store is something else.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the options of a query, by their names
         self,
-        store: MemoryStore | EnhancedMemoryStore,
+        store: Store | None = None,
         k: int = 10,
         namespace: tuple[str, ...] = (),
-        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        filter: Filter | Mapping[str, object] | MetadataFilters | None = None,  # noqa: A002  # the field's standard term
         mode: Literal["hybrid", "vector", "keyword"] = "hybrid",
+        *,
+        channel: Literal["personal", "global", "both"] = "personal",
+        rerank: bool | None = None,
     ) -> None:
         super().__init__()
-        self._given = _checked(store)
-        self._query = Query(text="?", k=k, namespace=namespace, filter=filter, mode=mode)
+        self._link = Link(store)
+        self._query = Query(
+            text="?",
+            k=k,
+            namespace=namespace,
+            filter=condition_of(filter) if isinstance(filter, MetadataFilters) else filter,
+            mode=mode,
+            channel=channel,
+            use_cross_encoder=rerank,
+        )
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        store = self._given.sync if isinstance(self._given, EnhancedMemoryStore) else self._given
-        return [_node(hit) for hit in store.search(self._asked(query_bundle))]
+        return [_node(hit) for hit in self._link.sync.search(self._asked(query_bundle))]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [_node(hit) for hit in await self._door.search(self._asked(query_bundle))]
-
-    @cached_property
-    def _door(self) -> EnhancedMemoryStore:
-        # Two threads may each make one at the same moment; either serves, and the other is garbage.
-        return self._given if isinstance(self._given, EnhancedMemoryStore) else EnhancedMemoryStore(self._given)
+        return [_node(hit) for hit in await self._link.door.search(self._asked(query_bundle))]
 
     def _asked(self, bundle: QueryBundle) -> Query:
         return replace(self._query, text=bundle.query_str)
 
 
-def _checked(store: object) -> MemoryStore | EnhancedMemoryStore:
-    if not isinstance(store, MemoryStore | EnhancedMemoryStore):
-        kind = type(store).__name__
-        raise TypeError(f"store must be what open_store(settings) returns, or an EnhancedMemoryStore, got {kind}")
-    return store
-
-
 def _node(hit: Hit) -> NodeWithScore:
     memory = hit.memory
+    kept = node_of(memory)
+    if kept is not None:
+        return NodeWithScore(node=kept, score=hit.score)
     # No score in here: it changes from question to question, and fusion tells nodes apart by text and metadata.
     origin = {
         "id": memory.id,

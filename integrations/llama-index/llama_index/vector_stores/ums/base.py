@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.vector_stores.types import BasePydanticVectorStore, MetadataFilters, VectorStoreQueryResult
-from llama_index_ums.filters import named, where
+from llama_index_ums.filters import deletable, named, where
 from llama_index_ums.link import Link, Store
 from llama_index_ums.nodes import SOURCE, draft_of, node_of
 from llama_index_ums.question import question_of
@@ -12,7 +12,7 @@ from llama_index_ums.question import question_of
 from ums_core import Filter, Memory, MemoryStore, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from llama_index.core.schema import BaseNode
     from llama_index.core.vector_stores.types import VectorStoreQuery
@@ -29,7 +29,8 @@ class UMSVectorStore(BasePydanticVectorStore):
     is durable when ``add`` returns. Scores are cosines where vectors alone decide, and always higher for better.
 
     ``default`` compares vectors; ``sparse`` and ``text_search`` compare words; ``hybrid`` fuses both, ``alpha`` being
-    the share of the vectors, 0.5 unless said; ``semantic_hybrid`` fuses with the shares that the core has measured;
+    the share of the vectors, 0.5 unless said; ``semantic_hybrid`` fuses with the shares that the core has measured, and
+    lets its cross-encoder read again if the setting or ``rerank=True`` in the call says so;
     ``mmr`` prefers vectors unlike those before, by ``mmr_threshold`` of the query or the call, 1 being relevance alone.
     Any other mode raises. Filters take all operators, nested to 64 groups, and mean what LlamaIndex's reference
     function means: a key that is missing meets only ``!=``, ``nin`` and ``is_empty``; a flag is filtered as 1 or 0.
@@ -116,7 +117,7 @@ class UMSVectorStore(BasePydanticVectorStore):
         Raises:
             ValueError: neither is given; ``clear`` deletes everything.
         """
-        self._delete(self._link.sync, _some(node_ids, filters))
+        self._delete(self._link.sync, deletable(node_ids, filters))
 
     async def adelete_nodes(
         self,
@@ -125,7 +126,7 @@ class UMSVectorStore(BasePydanticVectorStore):
         **_: Any,  # noqa: ANN401  # as above
     ) -> None:
         """Delete nodes, as ``delete_nodes`` does."""
-        condition = _some(node_ids, filters)
+        condition = deletable(node_ids, filters)
         await self._link.door.run(lambda store: self._delete(store, condition))
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> "list[BaseNode]":
@@ -166,19 +167,21 @@ class UMSVectorStore(BasePydanticVectorStore):
         drafts = [draft_of(node, self._place, embedded=self.is_embedding_query) for node in nodes]
         return [memory.id for memory in store.add(drafts)]
 
-    def _scan(self, store: MemoryStore, condition: Filter | None) -> list[Memory]:
-        page = store.scan(namespace=self._place, filter=condition, limit=_PAGE)
-        found = page.memories
-        while page.cursor is not None:
-            page = store.scan(namespace=self._place, filter=condition, limit=_PAGE, cursor=page.cursor)
-            found += page.memories
-        return [memory for memory in found if memory.namespace == self._place]
+    def _pages(self, store: MemoryStore, condition: Filter | None) -> "Iterator[list[Memory]]":
+        cursor: int | None = None
+        while True:
+            page = store.scan(namespace=self._place, filter=condition, limit=_PAGE, cursor=cursor)
+            yield [memory for memory in page.memories if memory.namespace == self._place]
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     def _delete(self, store: MemoryStore, condition: Filter | None) -> None:
-        store.delete([memory.id for memory in self._scan(store, condition)], namespace=self._place)
+        for page in self._pages(store, condition):
+            store.delete([memory.id for memory in page], namespace=self._place)
 
     def _get(self, store: MemoryStore, node_ids: list[str] | None, filters: MetadataFilters | None) -> "list[BaseNode]":
-        found = {memory.id: memory for memory in self._scan(store, named(node_ids, filters))}
+        found = {memory.id: memory for page in self._pages(store, named(node_ids, filters)) for memory in page}
         wanted = found if node_ids is None else dict.fromkeys(id_ for id_ in node_ids if id_ in found)
         return [node for node in (node_of(found[id_]) for id_ in wanted) if node is not None]
 
@@ -191,10 +194,3 @@ class UMSVectorStore(BasePydanticVectorStore):
             similarities=[hit.score for _, hit in found],
             ids=[hit.memory.id for _, hit in found],
         )
-
-
-def _some(node_ids: list[str] | None, filters: MetadataFilters | None) -> Filter:
-    condition = named(node_ids, filters)
-    if condition is None:
-        raise ValueError("delete_nodes needs node_ids or filters; to delete all nodes, call clear()")
-    return condition
