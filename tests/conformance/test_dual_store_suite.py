@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from thorough import count
 
 from ums_core import DualStore, LocalStore, UnifiedSettings, open_store
 from ums_core.settings.database import url_of
@@ -19,6 +20,8 @@ def local(path: Path, dim: int) -> LocalStore:
 
 
 class TestDual(MemoryStoreSuite):
+    examples = count(12, 60)
+
     @pytest.fixture
     def make_store(self, tmp_path: Path) -> MakeStore:
         def make(place: str = "memory") -> DualStore:

@@ -2,22 +2,28 @@
 
 import os
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from threading import Thread
+from time import sleep
 from typing import Any
 
 import uvicorn
 
+from ums_core.errors import RemoteError
 from ums_core.service.app import create_app
 from ums_core.service.metrics import MULTIPROCESS
 from ums_core.settings import UnifiedSettings
 
-__all__ = ["run"]
+__all__ = ["run", "running"]
 
 _APP = "ums_core.service.app:create_app"
 _GRACE_S = 5.0
 _KEEP_ALIVE_S = 15
 _HEADER_BYTES = 16_384
 _CONNECTIONS_FOR_EACH = 16
+_HERE = "127.0.0.1"
+_LOOK_S = 0.01
 
 
 def run(settings: UnifiedSettings) -> None:
@@ -26,7 +32,49 @@ def run(settings: UnifiedSettings) -> None:
     Several workers read their settings from the environment, so what was given otherwise must be there too.
     """
     own = settings.service
-    options: dict[str, Any] = {
+    options = _options(settings)
+    with ExitStack() as stack:
+        if own.workers > 1 and settings.monitoring.enable_metrics and MULTIPROCESS not in os.environ:
+            os.environ[MULTIPROCESS] = stack.enter_context(tempfile.TemporaryDirectory(prefix="ums-metrics-"))
+            stack.callback(os.environ.pop, MULTIPROCESS, None)
+        if own.workers > 1:
+            uvicorn.run(_APP, factory=True, workers=own.workers, **options)
+        else:
+            uvicorn.run(create_app(settings), **options)
+
+
+@contextmanager
+def running(settings: UnifiedSettings) -> Iterator[str]:
+    """The address of a service that runs in a thread of this process for a ``with`` block, on this machine alone.
+
+    It takes a free port, whatever the settings say.
+
+    Raises:
+        RemoteError: it could not start.
+    """
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), **_options(settings) | {"host": _HERE, "port": 0}))
+
+    def serve() -> None:
+        # A start that failed ends the process where the service is one; here it is told below.
+        with suppress(SystemExit):
+            server.run()
+
+    thread = Thread(target=serve, name="ums-service")
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            sleep(_LOOK_S)
+        if not server.started:
+            raise RemoteError("the service did not start; its log says why")
+        yield f"http://{_HERE}:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _options(settings: UnifiedSettings) -> dict[str, Any]:
+    own = settings.service
+    return {
         "host": own.host,
         "port": own.port,
         "log_config": None,
@@ -38,11 +86,3 @@ def run(settings: UnifiedSettings) -> None:
         "h11_max_incomplete_event_size": _HEADER_BYTES,
         "ws_max_size": own.max_body_bytes,
     }
-    with ExitStack() as stack:
-        if own.workers > 1 and settings.monitoring.enable_metrics and MULTIPROCESS not in os.environ:
-            os.environ[MULTIPROCESS] = stack.enter_context(tempfile.TemporaryDirectory(prefix="ums-metrics-"))
-            stack.callback(os.environ.pop, MULTIPROCESS, None)
-        if own.workers > 1:
-            uvicorn.run(_APP, factory=True, workers=own.workers, **options)
-        else:
-            uvicorn.run(create_app(settings), **options)

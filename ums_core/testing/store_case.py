@@ -29,9 +29,11 @@ class StoreCase:
 
     Attributes:
         dim: number of components of the vectors that the store takes; its own embedder must make as many.
+        examples: how many sequences of calls are compared with a dict.
     """
 
     dim: ClassVar[int] = 64
+    examples: ClassVar[int] = 60
 
     @pytest.fixture
     def abandon(self) -> Abandon | None:

@@ -44,6 +44,16 @@ NOT_BY_INPUT = {
     "NotOnThisChannel",  # of the awaitable door, for verbs beyond the protocol
     *("DirectoryNotWritable", "DiskFull", "NotADatabase", "DatabaseTooNew", "DatabaseBusy"),  # of the disk's
     *("DatabaseEncrypted", "DatabaseNotEncrypted", "WrongKey"),  # of the key that opens it
+    *(
+        "KeyFailure",
+        "KeyUnavailable",
+        "KeyDenied",
+        "KeyMissing",
+        "KeyCorrupt",
+        "KeyFileUnsafe",
+        "InvalidKey",
+    ),  # likewise
+    *("SealBroken", "TamperSuspected"),  # of what others did to the files
 }
 BAD_TEXTS = ("a lone \ud800 surrogate", 5, None, b"bytes")
 BAD_LABELS = ("", "\0", "\udfff", 5, None)

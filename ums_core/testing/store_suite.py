@@ -274,7 +274,7 @@ class MemoryStoreSuite(StoreWrites, StoreReads, StoreRefusals, StoreRepeats, Sto
 
     @pytest.mark.property
     def test_any_sequence_of_calls_agrees_with_a_dict(self, make_store: MakeStore, abandon: Abandon | None) -> None:
-        check_against_dict(make_store, abandon, dim=self.dim)
+        check_against_dict(make_store, abandon, dim=self.dim, examples=self.examples)
 
 
 def _at_once(work: Callable[[int], T]) -> list[T]:
