@@ -10,21 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from tiny_models import train_cross_encoder
 
 from ums_core.bench import __main__ as cli
-from ums_core.bench import locomo
+from ums_core.bench import locomo, rankers, report
 from ums_core.bench.locomo_data import Conversation, Dataset, Question, Skipped, Turn, load
 from ums_core.errors import InvalidInput, MissingExtra
 
 KEYS = [
-    "name", "granularity", "categories", "questions", "recall@5", "recall@10", "recall@20", "any@10", "ndcg@10", "mrr",
-    "session_recall@5", "session_recall@10",
+    "name", "granularity", "categories", "questions", "recall@5", "recall@10", "recall@20", "any@5", "any@10", "any@20",
+    "ndcg@10", "mrr", "session_recall@5", "session_recall@10",
 ]  # fmt: skip
-ORDER = [
-    ("ums", [1, 2, 3, 4]), ("ums", [5]), ("ums", [1]), ("ums", [2]), ("ums", [3]), ("ums", [4]),
-    ("random", [1, 2, 3, 4]), ("random", [5]), ("bm25", [1, 2, 3, 4]), ("bm25", [5]),
-]  # fmt: skip
+OURS = [("ums", [1, 2, 3, 4]), ("ums", [5]), ("ums", [1]), ("ums", [2]), ("ums", [3]), ("ums", [4])]
+ORDER = [*OURS, ("random", [1, 2, 3, 4]), ("random", [5]), ("bm25", [1, 2, 3, 4]), ("bm25", [5])]
+VIEWS = [(name, split) for name in ("vector", "z-scores", "rrf", "keyword") for split in ([1, 2, 3, 4], [5])]
 
 NOTHING_SKIPPED = Skipped(no_evidence=0, no_usable_evidence=0, malformed_ids=0, unknown_ids=0)
 
@@ -172,7 +173,7 @@ def test_what_is_not_json_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_bm25_finds_words_captions_speakers_and_dates_by_their_stems(path: Path) -> None:
-    ranker = locomo.Bm25Ranker()
+    ranker = rankers.Bm25Ranker()
     ranker.prepare(load(path).conversations[0])
     assert ranker.rank("Is there a dog that swims?") == ["D1:1"]
     assert ranker.rank("kayaks")[0] == "D1:2"
@@ -182,7 +183,7 @@ def test_bm25_finds_words_captions_speakers_and_dates_by_their_stems(path: Path)
 
 @pytest.mark.parametrize("words", ["zeppelin", "the of and", "?", "a"])
 def test_bm25_ranks_nothing_without_a_common_term(path: Path, words: str) -> None:
-    ranker = locomo.Bm25Ranker()
+    ranker = rankers.Bm25Ranker()
     ranker.prepare(load(path).conversations[0])
     assert ranker.rank(words) == []
 
@@ -190,12 +191,12 @@ def test_bm25_ranks_nothing_without_a_common_term(path: Path, words: str) -> Non
 def test_bm25_without_its_packages_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "Stemmer", None)
     with pytest.raises(MissingExtra, match=r"Stemmer .* pip install 'ums-core\[bench\]'"):
-        locomo.Bm25Ranker()
+        rankers.Bm25Ranker()
 
 
 def test_random_ranks_every_turn_once_and_repeats_with_its_seed(path: Path) -> None:
     (conversation,) = load(path).conversations
-    first, second, other = (locomo.RandomRanker(seed) for seed in (1, 1, 2))
+    first, second, other = (rankers.RandomRanker(seed) for seed in (1, 1, 2))
     for ranker in (first, second, other):
         ranker.prepare(conversation)
     drawn = [[ranker.rank("?") for _ in range(5)] for ranker in (first, second, other)]
@@ -225,12 +226,16 @@ class Oracle:
 def test_rows_stand_in_order_and_a_perfect_ranking_has_one_everywhere(path: Path, granularity: str) -> None:
     data = load(path)
     oracle = Oracle(data)
-    rows = [row.as_json() for row in locomo.rows(data, oracle, granularity=granularity)]
+    rows = [row.as_json() for row in locomo.rows(data, {"ums": oracle}, granularity=granularity)]
     assert [(row["name"], row["categories"]) for row in rows] == ORDER
     assert [row["questions"] for row in rows] == [4, 1, 1, 1, 1, 1, 4, 1, 4, 1]
-    assert all(list(row) == KEYS and row["granularity"] == granularity for row in rows)
+    assert all(list(row) == [*KEYS, "intervals"] and row["granularity"] == granularity for row in rows)
     assert all(row[key] == pytest.approx(1.0) for row in rows[:6] for key in KEYS[4:])
     assert all(0.0 <= float(str(row[key])) <= 1.0 for row in rows for key in KEYS[4:])
+    for row in rows:
+        for key, (low, high) in row["intervals"].items():
+            assert 0.0 <= low <= row[key] + 1e-9
+            assert row[key] - 1e-9 <= high <= 1.0
     assert oracle.closed
 
 
@@ -250,15 +255,15 @@ def test_chance_comes_close_to_its_expectation() -> None:
     asked = tuple(Question(text=f"word{place}", category=4, gold=(f"D1:{place}",)) for place in range(100))
     conversation = Conversation(sample_id="conv-1", turns=turns, questions=asked)
     data = Dataset(conversations=(conversation,), skipped=NOTHING_SKIPPED)
-    chance = next(row for row in locomo.rows(data, Oracle(data)) if row.name == "random")
+    chance = next(row for row in locomo.rows(data, {"ums": Oracle(data)}) if row.name == "random")
     assert chance.means["recall@10"] == pytest.approx(0.1, abs=0.03)
     assert chance.means["any@10"] == chance.means["recall@10"]
 
 
 def test_sessions_are_judged_as_sessions(path: Path) -> None:
     data = load(path)
-    by_turn = locomo.rows(data, Oracle(data))[-2]
-    by_session = locomo.rows(data, Oracle(data), granularity="session")[-2]
+    by_turn = locomo.rows(data, {"ums": Oracle(data)})[-2]
+    by_session = locomo.rows(data, {"ums": Oracle(data)}, granularity="session")[-2]
     assert by_turn.name == by_session.name == "bm25"
     assert by_session.means["recall@5"] == by_turn.means["session_recall@5"]
 
@@ -267,27 +272,27 @@ def test_categories_without_a_question_have_no_row(tmp_path: Path) -> None:
     changed = sample()
     changed["qa"] = [question("Who swims?", 4, "D1:1")]
     data = load(write(tmp_path, [changed]))
-    found = [(row.name, row.categories) for row in locomo.rows(data, Oracle(data))]
+    found = [(row.name, row.categories) for row in locomo.rows(data, {"ums": Oracle(data)})]
     assert found == [("ums", (1, 2, 3, 4)), ("ums", (4,)), ("random", (1, 2, 3, 4)), ("bm25", (1, 2, 3, 4))]
 
 
 def test_a_file_without_a_usable_question_is_refused(tmp_path: Path) -> None:
     data = load(write(tmp_path, broken("0/qa", [])))
     with pytest.raises(InvalidInput, match="nothing to measure"):
-        locomo.rows(data, Oracle(data))
+        locomo.rows(data, {"ums": Oracle(data)})
 
 
 def test_progress_is_drawn_on_a_terminal_only(path: Path) -> None:
     data = load(path)
     leader, follower = os.openpty()
     with os.fdopen(follower, "w") as terminal, os.fdopen(leader, "rb", buffering=0) as screen:
-        locomo.rows(data, Oracle(data), progress=terminal)
+        locomo.rows(data, {"ums": Oracle(data)}, progress=terminal)
         shown = ""
         while "\n" not in shown:
             shown += screen.read(65536).decode()
     assert shown.rstrip().endswith(f"[{'#' * 25}] 100 %")
     silent = io.StringIO()
-    locomo.rows(data, Oracle(data), progress=silent)
+    locomo.rows(data, {"ums": Oracle(data)}, progress=silent)
     assert silent.getvalue() == ""
 
 
@@ -337,7 +342,7 @@ def test_the_package_runs_as_a_module(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.needs_lite
 def test_ums_ranks_the_turn_that_answers_first(path: Path) -> None:
     (conversation,) = load(path).conversations
-    with contextlib.closing(locomo.UmsRanker()) as ranker:
+    with contextlib.closing(rankers.UmsRanker()) as ranker:
         ranker.prepare(conversation)
         ranker.prepare(conversation)
         assert ranker.rank("Who sold a caravan?")[0] == "D10:1"
@@ -353,8 +358,8 @@ def test_json_holds_the_rows_and_nothing_else(path: Path, capsys: pytest.Capture
     out, err = capsys.readouterr()
     printed = json.loads(out)
     assert list(printed) == ["rows"]
-    assert [(row["name"], row["categories"]) for row in printed["rows"]] == ORDER
-    assert all(list(row) == KEYS for row in printed["rows"])
+    assert [(row["name"], row["categories"]) for row in printed["rows"]] == [*OURS, *VIEWS, *ORDER[6:]]
+    assert all(list(row) == [*KEYS, "intervals"] for row in printed["rows"])
     assert err == (
         "skipped 2 questions without evidence and 1 without usable evidence; "
         "dropped 3 malformed and 2 unknown evidence ids\n"
@@ -373,12 +378,53 @@ def test_the_table_has_a_line_a_row_with_and_without_rich(
     plain = capsys.readouterr().out
     assert "LoCoMo, sessions" in rich
     assert "LoCoMo, sessions" in plain
-    words = [[line.split() for line in shown.splitlines() if line.split()[:1] in (["ums"], ["random"], ["bm25"])]
+    names = {name for name, _ in (*ORDER, *VIEWS)}
+    words = [[line.split() for line in shown.splitlines() if line.split()[:1] and line.split()[0] in names]
              for shown in (rich, plain)]  # fmt: skip
     assert words[0] == words[1]
-    assert len(words[0]) == len(ORDER)
+    assert len(words[0]) == len(ORDER) + len(VIEWS)
 
 
 def test_an_unknown_embedder_exits_with_2(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["locomo", str(path), "--embedder", "no such embedder"]) == 2
     assert "no such embedder" in capsys.readouterr().err
+
+
+def test_several_embedders_stand_side_by_side_and_in_a_plot(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chart = tmp_path / "locomo.png"
+    arguments = ["--embedder", "hashing:64", "--embedder", "none", "--json", "--plot", str(chart)]
+    assert cli.main(["locomo", str(path), *arguments]) == 0
+    names = dict.fromkeys(row["name"] for row in json.loads(capsys.readouterr().out)["rows"])
+    assert list(names) == [
+        "ums hashing:64", "vector hashing:64", "z-scores hashing:64", "rrf hashing:64", "keyword", "ums none",
+        "random", "bm25",
+    ]  # fmt: skip
+    assert chart.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtra, match=r"matplotlib .* pip install 'ums-core\[bench\]'"):
+        report.plot(tmp_path / "x.png", "title", {"ums": {"recall@5": (0.5, (0.4, 0.6))}})
+
+
+@pytest.mark.needs_torch
+def test_a_cross_encoder_stands_beside(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_cross_encoder(tmp_path / "tiny", steps=4)
+    arguments = ["--embedder", "none", "--cross-encoder", str(tmp_path / "tiny"), "--json"]
+    assert cli.main(["locomo", str(path), *arguments]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["categories"] for row in rows if row["name"] == "reranked"] == [[1, 2, 3, 4], [5]]
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_more_questions() -> None:
+    draw = np.random.default_rng(1)
+    few, many = draw.integers(2, size=(40, 2)).astype(float), draw.integers(2, size=(4000, 2)).astype(float)
+    for values in (few, many):
+        for mean, (low, high) in zip(values.mean(axis=0), report.interval(values), strict=True):
+            assert low < mean < high
+    assert report.interval(few)[0][1] - report.interval(few)[0][0] > 0.2
+    assert report.interval(many)[0][1] - report.interval(many)[0][0] < 0.05
+    assert report.interval(few) == report.interval(few)

@@ -5,19 +5,18 @@ of its questions; the first 200 count, so MRR is that of the first 200.
 """
 
 import argparse
-import contextlib
 import json
 import sys
-import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TextIO
 
 import numpy as np
+import numpy.typing as npt
 
-from ums_core import Draft, MemoryStore, Query, UnifiedSettings, open_store
-from ums_core.bench.locomo_data import Conversation, Dataset, Question, Turn, load
+from ums_core.bench.locomo_data import Dataset, Question, load
 from ums_core.bench.metrics import (
     any_at_k,
     ndcg_at_k,
@@ -26,12 +25,12 @@ from ums_core.bench.metrics import (
     session_ranking,
     session_recall_at_k,
 )
-from ums_core.errors import InvalidInput, MissingExtra
+from ums_core.bench.rankers import DEPTH, DRAWS, Bm25Ranker, RandomRanker, Ranker, RrfRanker, UmsRanker
+from ums_core.bench.report import Bar, Interval, interval, plot, print_table
+from ums_core.errors import InvalidInput
 
-__all__ = ["Bm25Ranker", "RandomRanker", "Ranker", "Row", "UmsRanker", "add_arguments", "rows", "run"]
+__all__ = ["Row", "add_arguments", "contestants", "rows", "run"]
 
-DEPTH = 200
-DRAWS = 10
 ANSWERABLE = (1, 2, 3, 4)
 ADVERSARIAL = (5,)
 GRANULARITIES = ("turn", "session")
@@ -39,150 +38,17 @@ _EPILOG = """\
 PATH is LoCoMo's locomo10.json or a part of it. The data are CC BY-NC 4.0 and do not come with UMS:
 https://github.com/snap-research/locomo
 
-rows, in this order: ums on categories 1-4, on 5, and on each of 1 to 4; random and bm25 on 1-4 and on 5
+rows: ums on categories 1-4, on 5, and on each of 1 to 4, once an embedder; the others on 1-4 and on 5:
+  vector     the same store by vectors alone            keyword  by words alone
+  z-scores   both, without the place in a conversation  rrf      vector and bm25 by their ranks, the usual default
+  reranked   ums with a cross-encoder on the best twenty, where --cross-encoder names one
+  bm25       a library's BM25 over date, speaker, text and caption
+  random     the mean of ten orders
 categories: 1 multi-hop, 2 temporal, 3 open-domain, 4 single-hop, 5 adversarial
 R@k: fraction of the gold turns among the first k; any@10: share of questions with at least one of them there
 sess R@k: the same over sessions, each ranked by its best turn
++-: half the 95 % interval of R@10, by drawing the questions anew; JSON has the interval of every measure
 Questions without usable evidence are skipped and counted on stderr."""
-
-
-class Ranker(Protocol):
-    """Ranks the turns of one conversation at a time."""
-
-    def prepare(self, conversation: Conversation) -> None:
-        """Take up a conversation in place of the last one."""
-        ...
-
-    def rank(self, question: str) -> list[str]:
-        """Distinct dia_ids of the conversation, best first; at most ``DEPTH`` of them count."""
-        ...
-
-    def close(self) -> None:
-        """Let go of everything; ``prepare`` is not called again."""
-        ...
-
-
-class UmsRanker:
-    """UMS in its default configuration, one fresh database a conversation.
-
-    Args:
-        embedder: name of another embedder than the default one.
-    """
-
-    def __init__(self, embedder: str | None = None) -> None:
-        self._embedder = embedder
-        self._namespace: tuple[str, ...] = ()
-        self._open = contextlib.ExitStack()
-        self._store: MemoryStore | None = None
-
-    def prepare(self, conversation: Conversation) -> None:
-        """Store every turn as one memory of a new database."""
-        self.close()
-        directory = self._open.enter_context(tempfile.TemporaryDirectory(prefix="ums-bench-"))
-        model = {} if self._embedder is None else {"embedder": self._embedder}
-        settings = UnifiedSettings(database={"url": f"sqlite:///{directory}/memory.db"}, model=model)
-        self._store = self._open.enter_context(open_store(settings))
-        self._namespace = ("locomo", conversation.sample_id)
-        self._store.add(
-            [
-                Draft(
-                    text=spoken(turn),
-                    id=turn.dia_id,
-                    namespace=self._namespace,
-                    speaker=turn.speaker,
-                    session=turn.session,
-                    position=turn.position,
-                    occurred_at=turn.occurred_at,
-                )
-                for turn in conversation.turns
-                if spoken(turn)
-            ]
-        )
-
-    def rank(self, question: str) -> list[str]:
-        """The ids of the hits."""
-        assert self._store is not None, "prepare() comes before rank()"
-        hits = self._store.search(Query(text=question, namespace=self._namespace, k=DEPTH))
-        return [hit.memory.id for hit in hits]
-
-    def close(self) -> None:
-        """Close the store and delete its directory."""
-        self._open.close()
-
-
-class Bm25Ranker:
-    """Okapi BM25 (k1 1.5, b 0.75) over ``[date] Speaker: text caption``, English stop words dropped, stems compared.
-
-    A turn that shares no term with the question is not ranked; ties keep the order of the conversation.
-
-    Raises:
-        MissingExtra: bm25s or its stemmer is not installed.
-
-    Source: Robertson, Zaragoza, FnTIR 3(4), 2009; the variant is bm25s' default, that of Lucene.
-    """
-
-    def __init__(self) -> None:
-        try:
-            import bm25s  # type: ignore[import-untyped]  # noqa: PLC0415  # of the extra "bench"; it ships no types
-            import Stemmer  # type: ignore[import-not-found]  # noqa: PLC0415  # as above; a C module without stubs
-        except ImportError as e:
-            raise MissingExtra(f"{e.name} is not installed; pip install 'ums-core[bench]'") from e
-        self._bm25s = bm25s
-        self._stemmer = Stemmer.Stemmer("english")
-        self._ids: list[str] = []
-
-    def prepare(self, conversation: Conversation) -> None:
-        """Index the turns."""
-        self._ids = [turn.dia_id for turn in conversation.turns]
-        self._index = self._bm25s.BM25(k1=1.5, b=0.75)
-        self._index.index(self._terms([_dated(turn) for turn in conversation.turns]), show_progress=False)
-
-    def rank(self, question: str) -> list[str]:
-        """The turns of positive score."""
-        (terms,) = self._terms([question])
-        if not terms:
-            return []
-        scores = self._index.get_scores(terms)
-        best = np.argsort(-scores, kind="stable")[:DEPTH]
-        return [self._ids[place] for place in best if scores[place] > 0]
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-    def _terms(self, texts: list[str]) -> list[list[str]]:
-        return list(
-            self._bm25s.tokenize(
-                texts, stopwords="en_plus", stemmer=self._stemmer, return_ids=False, show_progress=False
-            )
-        )
-
-
-class RandomRanker:
-    """A fresh permutation a question; the mean over several seeds estimates what chance finds."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
-        self._ids: list[str] = []
-
-    def prepare(self, conversation: Conversation) -> None:
-        """Note the ids."""
-        self._ids = [turn.dia_id for turn in conversation.turns]
-
-    def rank(self, question: str) -> list[str]:  # noqa: ARG002  # chance does not read the question
-        """Turns in random order."""
-        return [self._ids[place] for place in self._random.permutation(len(self._ids))[:DEPTH]]
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-
-def spoken(turn: Turn) -> str:
-    """The turn as it is remembered: what was said, and what the photo showed."""
-    return f"{turn.text} [shares a photo: {turn.caption}]".strip() if turn.caption else turn.text.strip()
-
-
-def _dated(turn: Turn) -> str:
-    return f"[{turn.occurred_at.day} {turn.occurred_at:%B %Y}] {turn.speaker}: {turn.text} {turn.caption}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +57,7 @@ class Row:
 
     Attributes:
         means: mean over the questions by name of the measure, in [0, 1].
+        intervals: where each of them lies with 95 % confidence.
     """
 
     name: str
@@ -198,6 +65,7 @@ class Row:
     categories: tuple[int, ...]
     questions: int
     means: dict[str, float]
+    intervals: dict[str, Interval]
 
     def as_json(self) -> dict[str, object]:
         """One flat object."""
@@ -207,15 +75,8 @@ class Row:
             "categories": list(self.categories),
             "questions": self.questions,
             **self.means,
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """The measures of one answer, in the order of ``_MEASURES``."""
-
-    category: int
-    values: tuple[float, ...]
 
 
 _Measure = Callable[[Sequence[str], Collection[str], dict[str, str]], float]
@@ -223,40 +84,59 @@ _MEASURES: dict[str, _Measure] = {
     "recall@5": lambda ranking, gold, _: recall_at_k(ranking, gold, 5),
     "recall@10": lambda ranking, gold, _: recall_at_k(ranking, gold, 10),
     "recall@20": lambda ranking, gold, _: recall_at_k(ranking, gold, 20),
+    "any@5": lambda ranking, gold, _: any_at_k(ranking, gold, 5),
     "any@10": lambda ranking, gold, _: any_at_k(ranking, gold, 10),
+    "any@20": lambda ranking, gold, _: any_at_k(ranking, gold, 20),
     "ndcg@10": lambda ranking, gold, _: ndcg_at_k(ranking, gold, 10),
     "mrr": lambda ranking, gold, _: reciprocal_rank(ranking, gold),
     "session_recall@5": lambda ranking, gold, session_of: session_recall_at_k(ranking, gold, session_of, 5),
     "session_recall@10": lambda ranking, gold, session_of: session_recall_at_k(ranking, gold, session_of, 10),
 }
-_HEADERS = ("R@5", "R@10", "R@20", "any@10", "nDCG@10", "MRR", "sess R@5", "sess R@10")
+_SHOWN = {
+    "recall@5": "R@5",
+    "recall@10": "R@10",
+    "recall@20": "R@20",
+    "any@10": "any@10",
+    "ndcg@10": "nDCG@10",
+    "mrr": "MRR",
+    "session_recall@5": "sess R@5",
+    "session_recall@10": "sess R@10",
+}
+_PLOTTED = ("recall@5", "recall@10", "recall@20", "any@10", "ndcg@10", "session_recall@5")
 
 
-class _Bar:
-    """A progress bar, drawn only where the stream is a terminal."""
+def contestants(embedders: Sequence[str | None], cross_encoder: str | None = None) -> dict[str, Ranker]:
+    """Who stands beside chance and BM25: the store by each embedder, asked in several ways.
 
-    def __init__(self, total: int, stream: TextIO | None) -> None:
-        self._total = total
-        self._stream = stream if stream is not None and stream.isatty() else None
-        self._done = 0
-        self._percent = -1
+    Args:
+        embedders: names as in the settings; None is the default one.
+        cross_encoder: name or folder; None for none.
+    """
+    found: dict[str, Ranker] = {}
+    for name in embedders:
+        ours = UmsRanker(name, cross_encoder=cross_encoder)
+        mark = f" {name}" if len(embedders) > 1 else ""
+        found[f"ums{mark}"] = ours
+        if cross_encoder is not None:
+            found[f"reranked{mark}"] = ours.view(use_cross_encoder=True)
+        if name != "none":
+            vector = ours.view(mode="vector")
+            found[f"vector{mark}"] = vector
+            found[f"z-scores{mark}"] = ours.view(kind="notes")
+            found[f"rrf{mark}"] = RrfRanker(vector, Bm25Ranker())
+        if name == embedders[0]:
+            found["keyword"] = ours.view(mode="keyword")
+    return found
 
-    def step(self) -> None:
-        self._done += 1
-        percent = 100 * self._done // self._total
-        if self._stream is not None and percent != self._percent:
-            self._percent = percent
-            end = "\n" if self._done == self._total else ""
-            self._stream.write(f"\r[{'#' * (percent // 4):25}] {percent:3} %{end}")
-            self._stream.flush()
 
-
-def rows(dataset: Dataset, ours: Ranker, *, granularity: str = "turn", progress: TextIO | None = None) -> list[Row]:
+def rows(
+    dataset: Dataset, ours: Mapping[str, Ranker], *, granularity: str = "turn", progress: TextIO | None = None
+) -> list[Row]:
     """One row a contestant and set of categories, ours first; a set without a question has no row.
 
     Args:
         dataset: see :func:`ums_core.bench.locomo_data.load`.
-        ours: what the baselines stand beside.
+        ours: what the baselines stand beside; those whose names begin with ``ums`` on each category as well.
         granularity: what is gold and retrieved, ``turn`` or ``session``; a session ranks by its best turn.
         progress: where a bar is drawn if it is a terminal.
 
@@ -264,65 +144,80 @@ def rows(dataset: Dataset, ours: Ranker, *, granularity: str = "turn", progress:
         MissingExtra: bm25s is not installed.
         InvalidInput: no question of the data has usable evidence.
     """
-    pairs = (ANSWERABLE, ADVERSARIAL)
-    contestants: list[tuple[str, list[Ranker], tuple[tuple[int, ...], ...]]] = [
-        ("ums", [ours], (*pairs, *((category,) for category in ANSWERABLE))),
-        ("random", [RandomRanker(seed) for seed in range(DRAWS)], pairs),
-        ("bm25", [Bm25Ranker()], pairs),
-    ]
-    questions = sum(len(conversation.questions) for conversation in dataset.conversations)
+    everyone: dict[str, list[Ranker]] = {name: [ranker] for name, ranker in ours.items()}
+    everyone |= {"random": [RandomRanker(seed) for seed in range(DRAWS)], "bm25": [Bm25Ranker()]}
+    questions = [question for conversation in dataset.conversations for question in conversation.questions]
     if not questions:
         raise InvalidInput("no question has usable evidence; there is nothing to measure")
-    bar = _Bar(questions * sum(len(rankers) for _, rankers, _ in contestants), progress)
+    bar = Bar(len(questions) * sum(map(len, everyone.values())), progress)
+    scored = _evaluate(dataset, everyone, granularity, bar)
+    categories = np.array([question.category for question in questions])
+    pairs = (ANSWERABLE, ADVERSARIAL)
     out: list[Row] = []
-    for name, rankers, splits in contestants:
-        scored = [answer for ranker in rankers for answer in _evaluate(ranker, dataset, granularity, bar)]
-        for categories in splits:
-            values = [answer.values for answer in scored if answer.category in categories]
-            if values:
+    for name, values in scored.items():
+        splits = (*pairs, *((category,) for category in ANSWERABLE)) if name.startswith("ums") else pairs
+        for split in splits:
+            chosen = values[np.isin(categories, split)]
+            if len(chosen):
+                means = chosen.mean(axis=0).tolist()
                 row = Row(
                     name=name,
                     granularity=granularity,
-                    categories=categories,
-                    questions=len(values) // len(rankers),
-                    means=dict(zip(_MEASURES, np.mean(values, axis=0).tolist(), strict=True)),
+                    categories=split,
+                    questions=len(chosen),
+                    means=dict(zip(_MEASURES, means, strict=True)),
+                    intervals=dict(zip(_MEASURES, interval(chosen), strict=True)),
                 )
                 out.append(row)
     return out
 
 
-def _evaluate(ranker: Ranker, dataset: Dataset, granularity: str, bar: _Bar) -> list[_Scored]:
-    scored: list[_Scored] = []
-    with contextlib.closing(ranker):
+def _evaluate(
+    dataset: Dataset, everyone: Mapping[str, Sequence[Ranker]], granularity: str, bar: Bar
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The measures of each contestant, shape (questions, measures): the mean of its draws where it has several."""
+    scored: dict[str, list[list[tuple[float, ...]]]] = {name: [[] for _ in draws] for name, draws in everyone.items()}
+    with ExitStack() as open_:
+        for draws in everyone.values():
+            for ranker in draws:
+                open_.enter_context(closing(ranker))
+        # All on one conversation before the next: they may share a store.
         for conversation in dataset.conversations:
-            ranker.prepare(conversation)
             session_of = {turn.dia_id: turn.session for turn in conversation.turns}
-            for question in conversation.questions:
-                ranking = ranker.rank(question.text)[:DEPTH]
-                scored.append(_score(question, ranking, session_of, granularity))
-                bar.step()
-    return scored
+            for name, draws in everyone.items():
+                for ranker, found in zip(draws, scored[name], strict=True):
+                    ranker.prepare(conversation)
+                    for question in conversation.questions:
+                        ranking = ranker.rank(question.text)[:DEPTH]
+                        found.append(_score(question, ranking, session_of, granularity))
+                        bar.step()
+    return {name: np.mean(np.array(draws), axis=0) for name, draws in scored.items()}
 
 
-def _score(question: Question, ranking: Sequence[str], session_of: dict[str, str], granularity: str) -> _Scored:
+def _score(
+    question: Question, ranking: Sequence[str], session_of: dict[str, str], granularity: str
+) -> tuple[float, ...]:
     gold: Collection[str] = question.gold
     if granularity == "session":
         ranking = session_ranking(ranking, session_of)
         gold = {session_of[turn] for turn in question.gold}
         session_of = {session: session for session in session_of.values()}
-    values = tuple(measure(ranking, gold, session_of) for measure in _MEASURES.values())
-    return _Scored(question.category, values)
+    return tuple(measure(ranking, gold, session_of) for measure in _MEASURES.values())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare PATH, --granularity, --json and --embedder."""
+    """Declare PATH and the options."""
     parser.epilog = _EPILOG
     parser.add_argument("path", metavar="PATH", type=Path, help="a JSON file in the format of locomo10.json")
     parser.add_argument(
         "--granularity", choices=GRANULARITIES, default="turn", help="what is retrieved (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help='print {"rows": [...]}, fractions from 0 to 1')
-    parser.add_argument("--embedder", metavar="NAME", help="another embedder than the default one")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw categories 1-4 as bars, such as locomo.png")
+    parser.add_argument(
+        "--embedder", metavar="NAME", action="append", help="in place of the default one; may be given several times"
+    )
+    parser.add_argument("--cross-encoder", metavar="NAME_OR_PATH", help="rerank by it as well")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -333,34 +228,31 @@ def run(args: argparse.Namespace) -> int:
         MissingExtra: a package is not installed.
     """
     dataset = load(args.path)
-    result = rows(dataset, UmsRanker(args.embedder), granularity=args.granularity, progress=sys.stderr)
+    ours = contestants(args.embedder or [None], args.cross_encoder)
+    result = rows(dataset, ours, granularity=args.granularity, progress=sys.stderr)
     print(dataset.skipped, file=sys.stderr)
+    title = f"LoCoMo, {args.granularity}s, the first {DEPTH} ranked"
     if args.json:
         print(json.dumps({"rows": [row.as_json() for row in result]}, indent=2))
     else:
-        _print_table(result, f"LoCoMo, {args.granularity}s, the first {DEPTH} ranked")
+        _print(title, result)
+    if args.plot is not None:
+        chosen = [row for row in result if row.categories == ANSWERABLE]
+        plot(
+            args.plot,
+            title,
+            {row.name: {name: (row.means[name], row.intervals[name]) for name in _PLOTTED} for row in chosen},
+        )
     return 0
 
 
-def _print_table(result: Sequence[Row], title: str) -> None:
-    headers = ("", "categories", "questions", *_HEADERS)
-    lines = [
-        (row.name, ", ".join(map(str, row.categories)), str(row.questions), *(f"{x:.3f}" for x in row.means.values()))
-        for row in result
-    ]
-    try:
-        from rich import box  # noqa: PLC0415  # of the extra "bench"
-        from rich.console import Console  # noqa: PLC0415  # as above
-        from rich.table import Table  # noqa: PLC0415  # as above
-    except ImportError:
-        widths = [max(map(len, column)) for column in zip(headers, *lines, strict=True)]
-        print(title)
-        for line in (headers, *lines):
-            print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
-        return
-    table = Table(title=title, box=box.SIMPLE)
-    for header in headers:
-        table.add_column(header, justify="right")
-    for line in lines:
-        table.add_row(*line)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+def _print(title: str, result: Sequence[Row]) -> None:
+    headers = ("", "categories", "questions", *_SHOWN.values(), "+-")
+    lines = []
+    for row in result:
+        low, high = row.intervals["recall@10"]
+        numbers = [*(row.means[name] for name in _SHOWN), (high - low) / 2]
+        lines.append(
+            (row.name, ", ".join(map(str, row.categories)), str(row.questions), *(f"{x:.3f}" for x in numbers))
+        )
+    print_table(title, headers, lines)

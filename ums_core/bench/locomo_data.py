@@ -30,7 +30,8 @@ class Turn:
         dia_id: such as ``D3:12``, the 12th turn of session 3, without leading zeros.
         position: place in the session, from 0.
         caption: of the photo that came with it, ``""`` without one.
-        occurred_at: start of the session, read as UTC; the data name no time zone.
+        occurred_at: start of the session, read as UTC; the data name no time zone. None where none is given.
+        role: ``user`` or ``assistant`` where the data are of an assistant's dialogue.
     """
 
     dia_id: str
@@ -39,7 +40,8 @@ class Turn:
     speaker: str
     text: str
     caption: str
-    occurred_at: datetime
+    occurred_at: datetime | None
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
