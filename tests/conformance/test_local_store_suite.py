@@ -131,8 +131,11 @@ class Waiting:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the protocol's name
         limit: int = 100,
         cursor: int | None = None,
+        descending: bool = False,
     ) -> Page:
-        return self._run(self._door.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor))
+        return self._run(
+            self._door.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor, descending=descending)
+        )
 
     def count(
         self,

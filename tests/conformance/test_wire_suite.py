@@ -52,8 +52,11 @@ class Wired:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the protocol's name
         limit: int = 100,
         cursor: int | None = None,
+        descending: bool = False,
     ) -> Page:
-        return self._send(calls.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor))
+        return self._send(
+            calls.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor, descending=descending)
+        )
 
     def count(
         self,

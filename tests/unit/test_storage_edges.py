@@ -349,3 +349,23 @@ def test_an_argument_of_another_type_is_named_and_writes_nothing(
     with pytest.raises(InvalidInput):
         garbage(store)
     assert store.count() == 0
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_a_large_namespace_is_listed_in_order_between_others_and_after_changes(
+    store: LocalStore, *, descending: bool
+) -> None:
+    names = [f"{number:04}" for number in range(2100)]
+    for part in (names[:1000], names[1000:]):
+        store.add([Draft(id=name, text="large", namespace=("large",)) for name in part])
+        store.add([Draft(id=name, text="other", namespace=("other", name)) for name in part[:5]])
+    store.add([Draft(id=name, text="new", namespace=("large",)) for name in names[::300]])
+    store.delete(names[3:5], namespace=("large",))
+    left = [name for name in names if name not in names[3:5]]
+    found: list[str] = []
+    cursor = None
+    while not found or cursor is not None:
+        page = store.scan(namespace=("large",), limit=500, cursor=cursor, descending=descending)
+        found, cursor = [*found, *(memory.id for memory in page.memories)], page.cursor
+    assert found == (left[::-1] if descending else left)
+    assert len(store.scan(limit=9999, descending=descending).memories) == 2108

@@ -177,9 +177,10 @@ class DualStore:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
         limit: int = 100,
         cursor: int | None = None,
+        descending: bool = False,
     ) -> Page:
-        """One page of all personal memories under a namespace prefix, in the order in which they were first stored."""
-        return self.personal.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor)
+        """One page of all personal memories under a prefix, as they were first stored, or from the last one back."""
+        return self.personal.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor, descending=descending)
 
     def count(
         self,

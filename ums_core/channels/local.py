@@ -26,12 +26,13 @@ from ums_core.records.arguments import (
     check_limit,
     check_query,
 )
-from ums_core.records.check import check_label, check_namespace, check_whole
+from ums_core.records.check import check_flag, check_label, check_namespace, check_whole
 from ums_core.records.memory import TEXT
 from ums_core.storage import events, kv
 from ums_core.storage.database import Database
 from ums_core.storage.erase import leftovers
 from ums_core.storage.idempotency import digest_of, once
+from ums_core.storage.listing import Walk
 from ums_core.storage.reembed import Aside
 from ums_core.storage.transaction import SqlTransaction
 
@@ -189,10 +190,13 @@ class LocalStore:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
         limit: int = 100,
         cursor: int | None = None,
+        descending: bool = False,
     ) -> Page:
-        """One page of all memories under a namespace prefix, in the order in which they were first stored."""
+        """One page of all memories under a namespace prefix, as they were first stored, or from the last one back."""
         return self._database.scan(
-            check_namespace(namespace), check_filter(filter), check_limit(limit), check_cursor(cursor) or 0
+            check_namespace(namespace),
+            check_filter(filter),
+            Walk(check_limit(limit), check_cursor(cursor), check_flag(descending, "descending")),
         )
 
     def count(

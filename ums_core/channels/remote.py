@@ -56,9 +56,12 @@ class RemoteStore:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
         limit: int = 100,
         cursor: int | None = None,
+        descending: bool = False,
     ) -> Page:
-        """One page of all memories under a namespace prefix, in the order in which they were first stored."""
-        return self._transport.send(calls.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor))
+        """One page of all memories under a namespace prefix, as they were first stored, or from the last one back."""
+        return self._transport.send(
+            calls.scan(namespace=namespace, filter=filter, limit=limit, cursor=cursor, descending=descending)
+        )
 
     def count(
         self,

@@ -63,8 +63,9 @@ class MemoryStore(Protocol):
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
         limit: int = 100,
         cursor: int | None = None,
+        descending: bool = False,
     ) -> Page:
-        """One page of all memories under a namespace prefix, in the order in which they were first stored."""
+        """One page of all memories under a namespace prefix, as they were first stored, or from the last one back."""
         ...
 
     def count(

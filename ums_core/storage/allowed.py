@@ -22,12 +22,15 @@ __all__ = ["AllowedRows", "condition_sql"]
 _CACHE_BYTES = 32 * 2**20
 
 
-def condition_sql(namespace: Namespace, condition: Filter | None) -> tuple[str, list[object]]:
-    """SQL over ``memories m`` and its values; an empty string allows every row."""
+def condition_sql(namespace: Namespace, condition: Filter | None, *, passing: bool = False) -> tuple[str, list[object]]:
+    """SQL over ``memories m`` and its values; an empty string allows every row.
+
+    With ``passing`` the namespace is tested row by row as they pass, and its index left alone.
+    """
     clauses: list[str] = []
     values: list[object] = []
     if namespace:
-        clauses.append("m.nid IN (SELECT nid FROM namespaces WHERE path >= ? AND path < ?)")
+        clauses.append(f"{'+' if passing else ''}m.nid IN (SELECT nid FROM namespaces WHERE path >= ? AND path < ?)")
         values += prefix_range(namespace)
     if condition is not None:
         sql, bound = compile_filter(condition)

@@ -189,10 +189,11 @@ class Database:
             nid = self._nids.get(path) or find_nid(connection, path)
             return read_memories(connection, ids, (namespace, nid), vectors=vectors)
 
-    def scan(self, namespace: Namespace, condition: Filter | None, limit: int, cursor: int) -> Page:
-        """One page in the order in which the identities were first stored."""
+    def scan(self, namespace: Namespace, condition: Filter | None, walk: listing.Walk) -> Page:
+        """One page in the order in which the identities were first stored, or the reverse."""
         with self.reader() as connection:
-            rows, after = listing.page(connection, condition_sql(namespace, condition), limit, cursor)
+            passing = bool(namespace) and listing.has_many(connection, condition_sql(namespace, None))
+            rows, after = listing.page(connection, condition_sql(namespace, condition, passing=passing), walk)
         return Page([decode(row, self._paths[row[2]]) for row in rows], after)
 
     def count(self, namespace: Namespace, condition: Filter | None) -> int:

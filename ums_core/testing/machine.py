@@ -132,6 +132,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Every memory under a prefix as it was stored, in the order of first storing."""
         expected = [self.memories[identity] for identity in self._meeting(prefix, condition)]
         assert everything(self.store, prefix, condition, page=page) == expected
+        back = self.store.scan(namespace=prefix, filter=condition, limit=page, descending=True).memories
+        assert back == expected[::-1][:page]
         assert self.store.count(namespace=prefix, filter=condition) == len(expected)
 
     @rule(prefix=_prefixes, condition=st.none() | conditions())

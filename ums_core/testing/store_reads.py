@@ -226,6 +226,20 @@ class StoreReads(StoreCase):
         ]
         assert second.memories[1].level == 1
 
+    def test_a_scan_goes_backwards_page_by_page(self, store: MemoryStore) -> None:
+        store.add([self.draft(str(number), namespace=("a",)) for number in range(9)])
+        store.add([self.draft("other", namespace=("b",)), self.draft("4", namespace=("a",), level=1)])
+        first = store.scan(namespace=("a",), limit=4, descending=True)
+        second = store.scan(namespace=("a",), limit=4, cursor=first.cursor, descending=True)
+        third = store.scan(namespace=("a",), limit=4, cursor=second.cursor, descending=True)
+        assert [ids_of(page.memories) for page in (first, second, third)] == [
+            ["8", "7", "6", "5"],
+            ["4", "3", "2", "1"],
+            ["0"],
+        ]
+        assert third.cursor is None
+        assert ids_of(store.scan(namespace=("a",), limit=1, descending=True, filter={"level": 1}).memories) == ["4"]
+
     def test_a_namespace_goes_with_its_last_memory(self, store: MemoryStore) -> None:
         store.add([self.draft("1", namespace=("b",)), self.draft("2", namespace=("a", "x")), self.draft("3")])
         assert store.namespaces() == [(), ("a", "x"), ("b",)]

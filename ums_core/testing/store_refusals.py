@@ -187,6 +187,7 @@ OF_VERBS = [
     *_on("ids", InvalidQuery, ("a",), lambda s, v: s.get(v)),
     *_on("ids to delete", InvalidQuery, ("a",), lambda s, v: s.delete(v)),
     *_on("limit", InvalidQuery, (0, -1, 1.5, "3", True, None), lambda s, v: s.scan(limit=v)),
+    *_on("direction", InvalidField, (1, 0, "yes", None), lambda s, v: s.scan(descending=v)),
     *_on("cursor", InvalidQuery, ("1", 1.5, True), lambda s, v: s.scan(cursor=v)),
     *_on("key of add", InvalidField, BAD_LABELS[:-1], lambda s, v: s.add([Draft(text="a")], idempotency_key=v)),
     *_on("key of update", InvalidField, BAD_LABELS[:-1], lambda s, v: s.update([_patch(level=1)], idempotency_key=v)),

@@ -107,11 +107,19 @@ def scan(
     filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
     limit: int = 100,
     cursor: int | None = None,
+    descending: bool = False,
 ) -> Call[Page]:
     """One page; see ``MemoryStore.scan``."""
     condition = check_filter(filter)
     namespace, limit = check_namespace(namespace), check_limit(limit)
-    return _call("scan", namespace=namespace, filter=condition, limit=limit, cursor=check_cursor(cursor))
+    return _call(
+        "scan",
+        namespace=namespace,
+        filter=condition,
+        limit=limit,
+        cursor=check_cursor(cursor),
+        descending=check_flag(descending, "descending"),
+    )
 
 
 def count(

@@ -1,6 +1,6 @@
 """The messages of a conversation, kept as memories."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.chat_history import BaseChatMessageHistory
@@ -29,13 +29,17 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
     ``position`` continues the session's; two writers at the same moment may give one position twice.
     Other memories in the namespace are neither read nor cleared. One object serves any number of threads and loops.
 
+    Cost: the last messages are read from the end, so a window costs as much in a long history as in a short one.
+
     Args:
-        store: what ``open_store`` returned, or an ``EnhancedMemoryStore``; it stays open.
+        store: what ``open_store`` returned, any other ``MemoryStore``, or an ``EnhancedMemoryStore``; it stays open.
         session_id: any non-empty string.
         namespace: where the sessions are.
+        window: ``messages`` gives only so many of the last ones; None is all.
 
     Raises:
         InvalidInput: the session id or the namespace cannot be used.
+        ValueError: a window of less than 1.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
         session_id: str,
         *,
         namespace: tuple[str, ...] = ("chat",),
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self._faces = Faces(store)
@@ -51,15 +56,26 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
         above = Query(text="?", namespace=namespace).namespace
         self._namespace = Query(text="?", namespace=(*above, session_id)).namespace
         self._session_id = session_id
+        if window is not None and window < 1:
+            raise ValueError(f"window is a number of messages from 1, or None for all, got {window!r}")
+        self._window = window
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # read-only here: assigning would store nothing
-        """All messages of the session, oldest first."""
-        return messages_from_dict([_record(memory) for memory in self._scan({})])
+        """The messages of the session, oldest first."""
+        return self.last(self._window)
 
     async def aget_messages(self) -> list[BaseMessage]:
-        """All messages of the session, oldest first."""
-        return messages_from_dict([_record(memory) async for memory in self._ascan({})])
+        """The messages of the session, oldest first."""
+        return await self.alast(self._window)
+
+    def last(self, count: int | None) -> list[BaseMessage]:
+        """The last messages, oldest first; None is all."""
+        return _messages(self._faces.run(lambda store: self._read(store, count)))
+
+    async def alast(self, count: int | None) -> list[BaseMessage]:
+        """The last messages, oldest first; None is all."""
+        return _messages(await self._faces.arun(lambda store: self._read(store, count)))
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Store the messages, all or none.
@@ -69,52 +85,51 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
             ValueError: a type of message that LangChain cannot read back.
         """
         records = _records(messages)
-        if not records:
-            return
-        count = self._faces.sync.count(namespace=self._namespace)
-        later = list(self._scan({"position": {"$gte": count}}))
-        self._faces.sync.add(self._drafts(messages, records, _next(count, later)))
+        if records:
+            self._faces.run(lambda store: self._add(store, messages, records))
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Store the messages, all or none; as ``add_messages``."""
         records = _records(messages)
-        if not records:
-            return
-        count = await self._faces.door.count(namespace=self._namespace)
-        later = [memory async for memory in self._ascan({"position": {"$gte": count}})]
-        await self._faces.door.add(self._drafts(messages, records, _next(count, later)))
+        if records:
+            await self._faces.arun(lambda store: self._add(store, messages, records))
 
     def clear(self) -> None:
         """Delete the messages of the session."""
-        self._faces.sync.delete([memory.id for memory in self._scan({})], namespace=self._namespace)
+        self._faces.run(self._clear)
 
     async def aclear(self) -> None:
         """Delete the messages of the session."""
-        ids = [memory.id async for memory in self._ascan({})]
-        await self._faces.door.delete(ids, namespace=self._namespace)
+        await self._faces.arun(self._clear)
 
-    def _scan(self, condition: Mapping[str, object]) -> Iterator[Memory]:
-        cursor = None
-        while True:
-            page = self._faces.sync.scan(namespace=self._namespace, filter=condition, limit=_PAGE, cursor=cursor)
-            yield from filter(self._is_message, page.memories)
+    def _add(self, store: MemoryStore, messages: Sequence[BaseMessage], records: Sequence[dict[str, Any]]) -> None:
+        latest = self._read(store, 1)
+        after = latest[0].position if latest else None
+        store.add(self._drafts(messages, records, 0 if after is None else after + 1))
+
+    def _read(self, store: MemoryStore, count: int | None) -> list[Memory]:
+        """The last so many messages, oldest first."""
+        found: list[Memory] = []
+        cursor: int | None = None
+        while count is None or len(found) < count:
+            page = store.scan(
+                namespace=self._namespace,
+                filter={_KEY: {"$exists": True}},
+                limit=_PAGE if count is None else min(_PAGE, count - len(found)),
+                cursor=cursor,
+                descending=True,
+            )
+            # A scan takes a prefix: the namespace of another history may begin with this one.
+            found += [memory for memory in page.memories if memory.namespace == self._namespace]
             cursor = page.cursor
             if cursor is None:
-                return
+                break
+        return found[::-1]
 
-    async def _ascan(self, condition: Mapping[str, object]) -> AsyncIterator[Memory]:
-        cursor = None
-        while True:
-            page = await self._faces.door.scan(namespace=self._namespace, filter=condition, limit=_PAGE, cursor=cursor)
-            for memory in filter(self._is_message, page.memories):
-                yield memory
-            cursor = page.cursor
-            if cursor is None:
-                return
-
-    def _is_message(self, memory: Memory) -> bool:
-        # A scan takes a prefix: the namespace of another history may begin with this one.
-        return memory.namespace == self._namespace and _KEY in memory.metadata
+    def _clear(self, store: MemoryStore) -> None:
+        ids = [memory.id for memory in self._read(store, None)]
+        if ids:
+            store.delete(ids, namespace=self._namespace)
 
     def _drafts(self, messages: Sequence[BaseMessage], records: Sequence[dict[str, Any]], position: int) -> list[Draft]:
         return [
@@ -131,6 +146,10 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
         ]
 
 
+def _messages(memories: Sequence[Memory]) -> list[BaseMessage]:
+    return messages_from_dict([_record(memory) for memory in memories])
+
+
 def _records(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     records = messages_to_dict(messages)
     messages_from_dict(records)  # one that cannot be read would lock up the whole history
@@ -142,11 +161,6 @@ def _record(memory: Memory) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise TypeError(f"memory {memory.id!r} holds no message under metadata[{_KEY!r}]; was it changed by hand?")
     return record
-
-
-def _next(count: int, later: Sequence[Memory]) -> int:
-    """The position after the last: the count, unless earlier messages were deleted one by one."""
-    return max((memory.position + 1 for memory in later if memory.position is not None), default=count)
 
 
 def _role(message: BaseMessage) -> str:

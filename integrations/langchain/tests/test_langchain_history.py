@@ -168,3 +168,25 @@ def test_runnable_with_message_history_keeps_sessions_apart(
     assert asyncio.run(chat.ainvoke([HumanMessage("b")], one)).content == "heard 3"
     assert chat.invoke([HumanMessage("c")], two).content == "heard 1"
     assert [message.content for message in history_of(store, "one").messages] == ["a", "heard 1", "b", "heard 3"]
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_window_gives_the_last_messages_of_a_long_history(store: LocalStore, colour: str) -> None:
+    whole = history_of(store)
+    for start in range(0, 2500, 500):
+        whole.add_messages(said(500, start))
+        history_of(store, f"other {start}").add_messages(said(3))
+        UMSChatMessageHistory(store, "below", namespace=("chat", "s")).add_messages(said(2))
+    window = UMSChatMessageHistory(store, "s", window=7)
+    last = said(7, 2493)
+    assert (window.messages if colour == "sync" else asyncio.run(window.aget_messages())) == last
+    assert (whole.last(7) if colour == "sync" else asyncio.run(whole.alast(7))) == last
+    assert whole.last(None) == whole.messages == said(2500)
+    kept = store.scan(namespace=("chat", "s"), limit=9999).memories
+    assert [memory.position for memory in kept if memory.namespace == ("chat", "s")] == list(range(2500))
+
+
+@pytest.mark.parametrize("window", [0, -1])
+def test_an_empty_window_is_refused(store: LocalStore, window: int) -> None:
+    with pytest.raises(ValueError, match="window"):
+        UMSChatMessageHistory(store, "s", window=window)

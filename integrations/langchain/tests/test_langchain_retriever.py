@@ -8,6 +8,7 @@ from langchain_ums import UMSRetriever
 from pydantic import ValidationError
 
 from ums_core import (
+    Draft,
     Filter,
     LocalStore,
     UMSError,
@@ -32,7 +33,7 @@ def test_a_document_says_what_it_is_and_where_it_comes_from(filled: LocalStore) 
     assert datetime.fromisoformat(origin.pop("created_at")).tzinfo is not None
     assert origin == {
         "namespace": list(ADA), "role": "user", "speaker": "Ada", "session": "s1", "occurred_at": SAID.isoformat(),
-        "tags": ["home"],
+        "tags": ["home"], "channel": None,
     }  # fmt: skip
 
 
@@ -117,3 +118,27 @@ def test_a_copy_with_another_store_asks_that_store(filled: LocalStore) -> None:
     assert retriever.invoke("Lisbon")
     with open_store(UnifiedSettings.for_testing()) as empty:
         assert retriever.model_copy(update={"store": empty}).invoke("Lisbon") == []
+
+
+def test_a_threshold_leaves_out_what_is_farther_and_what_has_no_distance(filled: LocalStore) -> None:
+    retriever = UMSRetriever(store=filled, mode="vector")
+    near = [(d.metadata["ums"]["similarity"] + 1) / 2 for d in retriever.invoke("I moved to Lisbon.")]
+    assert len(UMSRetriever(store=filled, mode="vector", score_threshold=near[1]).invoke("I moved to Lisbon.")) == 2
+    assert len(asyncio.run(retriever.ainvoke("I moved to Lisbon.", score_threshold=near[0] - 1e-6))) == 1
+    assert UMSRetriever(store=filled, mode="keyword").invoke("Lisbon", score_threshold=0.1) == []
+    with pytest.raises(ValidationError, match=r"\[0, 1\]"):
+        UMSRetriever(store=filled, score_threshold=2)
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        retriever.invoke("moved", score_threshold=-1)
+
+
+def test_every_option_of_a_query_is_one_of_the_retriever(store: LocalStore) -> None:
+    turns = ["Where do you live?", "I live in Lisbon.", "And your sister?", "She lives in Porto."]
+    store.add([Draft(text=text, namespace=ADA, session="s", position=n, role="user") for n, text in enumerate(turns)])
+    built = UMSRetriever(store=store, k=1, channel="both", options={"context": 1, "mode": "keyword"})
+    (document,) = built.invoke("Porto")
+    assert document.page_content == "And your sister?\nShe lives in Porto."
+    assert [d.page_content for d in built.invoke("Porto", context=0)] == ["She lives in Porto."]
+    assert len(asyncio.run(built.ainvoke("live in Lisbon Porto", k=4, offset=1, context=0, mode="hybrid"))) == 3
+    with pytest.raises(ValidationError, match="no option top_k"):
+        UMSRetriever(store=store, options={"top_k": 1})
