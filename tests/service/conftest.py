@@ -1,12 +1,15 @@
 """A service with its tokens, in this process or on a port of its own."""
 
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from ums_core import UnifiedSettings
@@ -49,6 +52,22 @@ def settings_in(directory: Path, **groups: object) -> UnifiedSettings:
         "monitoring": {"enable_metrics": True},
     }
     return UnifiedSettings.for_testing(**(values | groups))
+
+
+@contextmanager
+def listening(settings: UnifiedSettings) -> Iterator[str]:
+    """A server on a port of its own, in a thread of this process; gives its address."""
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_what_comes_while_somebody_follows_is_told(serve: Serve) -> None:
     assert [(id_, load_event(data).stored[0].id) for id_, data in told] == [(str(ack.seq), "b")]
 
 
-@pytest.mark.parametrize("after", ["-1", "1.5", "x", "9" * 19, "\u0663"])
+@pytest.mark.parametrize("after", ["", "-1", "1.5", "x", "9" * 19, "\u0663"])
 def test_a_place_to_follow_from_is_a_number(served: Served, after: str) -> None:
     answer = served.client.get("/v1/events", headers=served.auth(), params={"after": after})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_query")

@@ -57,11 +57,12 @@ class Streams:
             InvalidQuery: the number is none.
         """
         caller = await self._desk.admit(request, "memory:read")
-        given = request.headers.get("last-event-id") or request.query_params.get("after")
-        if given is not None and not (given.isascii() and given.isdecimal() and len(given) <= _SEQ_DIGITS):
+        told = (request.headers.get("last-event-id"), request.query_params.get("after"))
+        given = [place for place in told if place is not None]
+        if not all(place.isascii() and place.isdecimal() and len(place) <= _SEQ_DIGITS for place in given):
             raise InvalidQuery("a change is followed from a number on")
         allowance = await self._desk.gate.spend(caller, 1)
-        after = int(given) if given is not None else await self._desk.carry_out(caller, "seq", {})
+        after = int(given[0]) if given else await self._desk.carry_out(caller, "seq", {})
         if self._open >= self._desk.settings.max_streams:
             raise Overloaded("too many streams")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **allowance.headers()}
