@@ -263,6 +263,7 @@ def test_a_database_goes_through_its_life_on_the_command_line(line: Path) -> Non
     assert json.loads(ums(line, "erase", "7").stdout)["ids"] == ["7"]
     assert ums(line, "erase", "8", "9", "--receipt", "receipt.json").exit_code == 0
     assert ums(line, "verify", "--receipt", "receipt.json").exit_code == 0
+    assert ums(line, "verify").exit_code == 0
     assert ums(line, "restore", "kept").exit_code == 2
     assert ums(line, "restore", "kept", "--replace").exit_code == 0
     told = ums(line, "verify", "--receipt", "receipt.json", "--json")

@@ -58,6 +58,14 @@ async def test_every_verb_works_through_the_door() -> None:
         receipt = await store.erase(["b"])
         assert receipt.ids == ("b",)
         assert await store.verify_erased(receipt) == []
+        assert (await store.key_state()).mode == "none"
+        with pytest.raises(SettingsError, match="not sealed"):
+            await store.rotate()
+        await store.accept_state()
+        path = store.sync._database.path  # type: ignore[attr-defined]  # the store on this device
+        assert (await store.backup(path.with_name("kept.db"))).memories == 0
+        await store.destroy()
+        assert not path.exists()
 
 
 async def test_a_vector_of_ones_own_comes_back_at_distance_zero() -> None:

@@ -11,6 +11,7 @@ from ums_core.errors import UMSError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "crypto": "what encryption costs: a sealed store beside a plain one, in one run",
     "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
     "store": "what the store costs beside the raw libraries and beside Chroma, in one run",
 }

@@ -19,7 +19,7 @@ class SecuritySettings(Section):
     encrypt_at_rest: bool = Field(
         default=False,
         description="Whether the whole database file is encrypted; needs a key or a key service. "
-        "False with one of them encrypts texts, vectors and keyword terms alone.",
+        "False with one of them is refused, as nothing would be sealed.",
     )
     encryption_key: SecretStr = Field(
         default=SecretStr(""),

@@ -293,8 +293,6 @@ class Database:
     def let_go(self) -> Iterator[Connector]:
         """No connection of this object to the file for a ``with`` block; reads and writes wait until it ends."""
         with self._write_lock, self._connector.paused(), translated(self.path):
-            if self._stopped:
-                raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
             self._folding.fold(self._writer_connection, "TRUNCATE")
             self._writer_connection.close()
             try:

@@ -10,7 +10,7 @@ from ums_core.storage.complaint import translated
 from ums_core.storage.connect import Connection, Connector, alone
 from ums_core.storage.files import replace_durably, sync_directory
 
-__all__ = ["changed_kind", "check_pages", "exclusive", "rekey"]
+__all__ = ["changed_kind", "check_alone", "check_pages", "exclusive", "rekey"]
 
 
 @contextmanager
@@ -27,8 +27,7 @@ def exclusive(connector: Connector) -> Iterator[Connection]:
             run = connection.execute
             run("PRAGMA wal_checkpoint(TRUNCATE)")
             # To leave the log behind takes a lock that no other open connection allows.
-            if run("PRAGMA journal_mode=DELETE").fetchone()[0] != "delete":
-                raise DatabaseBusy(f"{connector.path} is open elsewhere: close every other store on it, then retry")
+            check_alone(run("PRAGMA journal_mode=DELETE").fetchone()[0], connector.path)
             run("PRAGMA locking_mode=EXCLUSIVE")
             run("BEGIN EXCLUSIVE")
             run("COMMIT")
@@ -104,6 +103,16 @@ def check_pages(connection: Connection, path: Path) -> None:
     said += [row[0] for row in run("PRAGMA cipher_integrity_check").fetchall()]
     if said:
         raise NotADatabase(f"{path} is damaged: {said[0]}; restore a backup")
+
+
+def check_alone(journal_mode: str, path: Path) -> None:
+    """Whether a connection is the only one, by the journal that SQLite let it change to.
+
+    Raises:
+        DatabaseBusy: it is not.
+    """
+    if journal_mode != "delete":
+        raise DatabaseBusy(f"{path} is open elsewhere: close every other store on it, then retry")
 
 
 def _overwrite(descriptor: int) -> None:

@@ -36,10 +36,9 @@ class Guard:
     def rekeyed(self, keys: tuple[bytes, ...]) -> None:
         """Write what was noted under another key, and go on with that one."""
         if self.anchor is not None:
-            reached = self.anchor.read()
+            reached = self.anchor.read() or Reached(0, 0)
             self.anchor.keys = keys
-            if reached is not None:
-                self.anchor.note(reached, sync=True)
+            self.anchor.note(reached, sync=True)
 
     def check(self, connection: Connection) -> None:
         """Compare, once, before anything is written."""

@@ -20,8 +20,7 @@ def rotate_pages(database: Database, ring: KeyRing) -> None:
     database.guard.refuse()
     sealing = ring.begin()
     with database.let_go() as connector:
-        if sealing.page_key is not None:
-            rekey(connector, sealing.page_key)
+        rekey(connector, sealing.page_key or b"")
         # Before the step after which the former key reads no anchor any more.
         database.guard.rekeyed(sealing.anchor_keys)
         ring.promote()

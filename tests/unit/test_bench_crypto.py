@@ -1,0 +1,28 @@
+"""The benchmark of encryption, at a tiny size."""
+
+import json
+
+import pytest
+
+from ums_core.bench import __main__ as cli
+from ums_core.bench.crypto import GOALS
+
+pytestmark = [pytest.mark.bench, pytest.mark.needs_sqlcipher]
+
+TINY = ("--memories", "200", "--dim", "16", "--rounds", "1", "--backend", "exact")
+
+
+def test_it_prints_a_ratio_for_each_operation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["crypto", "--json", *TINY]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["what"] for row in rows] == list(GOALS)
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["sealed"] / row["plain"])
+        assert row["met"] == (row["ratio"] <= row["goal"])
+
+
+def test_the_table_says_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["crypto", *TINY]) == 0
+    out = capsys.readouterr().out
+    assert "200 memories, 16 components, exact" in out
+    assert all(what in out for what in GOALS)

@@ -1,0 +1,181 @@
+"""What hardly ever happens to a sealed store: others that hold it, files that lie, and steps that come too late."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from ums_core import Draft, UnifiedSettings, open_store
+from ums_core.channels.sealed import Keys
+from ums_core.crypto import DataKey, Envelope, Files
+from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken, SettingsError
+from ums_core.index.snapshot import Section, read, write
+from ums_core.settings.database import url_of
+from ums_core.storage.connect import alone, load_driver
+from ums_core.storage.copies import checked, connector_of
+from ums_core.storage.exclusive import check_alone, check_pages
+from ums_core.testing.sealed import SEALED, SEALED_FIELDS
+
+pytestmark = pytest.mark.needs_sqlcipher
+
+SEAL = Files(DataKey(bytes(range(32)), database_id="d" * 32, key_id="e" * 16))
+
+
+def settings(place: Path, security: dict[str, object] = SEALED) -> UnifiedSettings:
+    return UnifiedSettings.for_testing(
+        database={"url": url_of(place / "memory.db"), "backend": "exact"},
+        model={"embedder": "hashing:16", "vector_dim": 16},
+        security=security,
+    )
+
+
+def test_a_key_alone_seals_nothing_and_is_not_ignored(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="ENCRYPT_AT_REST=true"):
+        open_store(settings(tmp_path, SEALED_FIELDS))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_left_beside_a_sealed_database_is_taken_back(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path)) as store:
+        store.add([Draft(text="kept")])
+    (tmp_path / "memory.db-journal").write_bytes(b"no journal at all" * 100)
+    with open_store(settings(tmp_path)) as store:
+        assert (store.health().status, store.count()) == ("ok", 1)
+
+
+def test_a_reader_waits_while_no_connection_may_be_open(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path)) as store:
+        store.add([Draft(text="kept")])
+        counted: list[int] = []
+        reader = threading.Thread(target=lambda: counted.append(store.count()))
+        with store._database.let_go():
+            reader.start()
+            reader.join(0.1)
+            assert (reader.is_alive(), counted) == (True, [])
+        reader.join(10)
+        assert counted == [1]
+
+
+def test_a_reader_that_cannot_be_opened_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(settings(tmp_path)) as store:
+        connector = store._database._connector
+        with connector.paused():
+            pass
+        with monkeypatch.context() as broken:
+            broken.setattr(connector, "setup", lambda _: Path("/nowhere").stat())
+            with pytest.raises(FileNotFoundError):
+                store.count()
+        with connector.paused():
+            pass
+        assert store.count() == 0
+
+
+def test_a_lock_that_somebody_holds_is_waited_for_and_then_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ums_core.storage.connect.BUSY_TIMEOUT_S", 0.05)
+    with FileLock(tmp_path / "memory.db.lock"):
+        with pytest.raises(DatabaseBusy, match="another process"), alone(tmp_path / "memory.db", certainly=True):
+            pass
+        with alone(tmp_path / "memory.db"):
+            pass
+    with pytest.raises(DatabaseBusy):
+        check_alone("wal", tmp_path / "memory.db")
+
+
+def test_a_file_without_tables_is_no_backup(tmp_path: Path) -> None:
+    connection = load_driver().connect(str(tmp_path / "empty.db"))
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    with pytest.raises(NotADatabase, match="empty"):
+        checked(tmp_path / "empty.db", None)
+
+
+def test_rows_that_break_their_table_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "odd.db"
+    connection = load_driver().connect(str(path), isolation_level=None)
+    connection.execute("CREATE TABLE t (x)")
+    connection.execute("INSERT INTO t VALUES (NULL)")
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.execute("UPDATE sqlite_master SET sql = 'CREATE TABLE t (x NOT NULL)'")
+    connection.close()
+    connector_of(path, None).peek(_whole)
+    with pytest.raises(NotADatabase, match="NULL value in"):
+        connector_of(path, None).peek(lambda connection: check_pages(connection, path))
+
+
+def _whole(connection: object) -> None:
+    assert connection is not None
+
+
+def test_keys_that_another_process_made_first_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Envelope.create
+
+    def late(*arguments: object) -> Envelope:
+        real(*arguments)  # type: ignore[arg-type]  # as it was called
+        raise InvalidInput("it exists")
+
+    monkeypatch.setattr(Envelope, "create", late)
+    with open_store(settings(tmp_path)) as store:
+        assert store.health().encryption == "pages"
+
+
+def test_a_guard_without_an_anchor_has_nothing_to_write(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path, {})) as store:
+        store._database.guard.rekeyed(())
+        store.accept_state()
+        assert store.health().status == "ok"
+    assert not list(tmp_path.glob("*.anchor"))
+
+
+class Lying:
+    """Seals as it should, and reads back something else."""
+
+    def __init__(self, inner: Files) -> None:
+        self.writer = inner.writer
+
+    def reader(self, _file: object) -> "Lying":
+        return self
+
+    def chunks(self) -> Iterator[bytes]:
+        yield b"something else"
+
+
+def test_a_backup_that_reads_back_otherwise_replaces_no_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_store(settings(tmp_path)) as store:
+        store.backup(tmp_path / "kept" / "backup")
+        before = (tmp_path / "kept" / "backup").read_bytes()
+        ring = store._database.sealing.keys  # type: ignore[union-attr]  # sealed
+        lying = Lying(ring.files)  # type: ignore[arg-type, union-attr]  # of the envelope
+        monkeypatch.setattr(Keys, "files", property(lambda _: lying))
+        with pytest.raises(SealBroken, match="nothing was replaced"):
+            store.backup(tmp_path / "kept" / "backup")
+    assert (tmp_path / "kept" / "backup").read_bytes() == before
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"backup", "backup.keys.json"}
+
+
+def test_a_sealed_snapshot_of_other_sizes_than_it_says_is_not_written_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    short = Section("vectors", 9, lambda sink: sink(b"12345678"))
+    with pytest.raises(ValueError, match="9 bytes were announced"):
+        write(path, {"dim": 2}, [short], SEAL)
+    assert list(tmp_path.iterdir()) == []
+    for size in (7, 9):
+        with path.open("wb") as file:
+            writer = SEAL.writer(file, {"dim": 2, "sections": [["vectors", size]]})
+            writer.write(b"12345678")
+            writer.close()
+        assert read(path, {"dim": 2}, SEAL) is None
+    write(path, {"dim": 2}, [Section("vectors", 8, lambda sink: sink(b"12345678"))], SEAL)
+    snapshot = read(path, {"dim": 2}, SEAL)
+    assert snapshot is not None
+    assert bytes(snapshot.sections["vectors"]) == b"12345678"
+    assert read(path, {"dim": 3}, SEAL) is None
+    # Nor is one kind ever read as the other.
+    assert read(path, {"dim": 2}) is None
+    write(path, {"dim": 2}, [Section("vectors", 8, lambda sink: sink(b"12345678"))])
+    assert read(path, {"dim": 2}, SEAL) is None
