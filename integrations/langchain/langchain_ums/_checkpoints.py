@@ -6,7 +6,7 @@ One collection holds three kinds of keys, each part quoted so that a slash divid
     w/THREAD/NS/ID/TASK/NUMBER  a write: task, path of the task, channel, value
     r/RUN/THREAD/NS/ID          which checkpoints a run made; no value
 
-What belongs together is written and deleted in one call, so all of it or nothing.
+What belongs together is written in one call, so all of it or nothing; what is deleted goes in parts of 500 keys.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +19,8 @@ from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ums_core import MemoryStore
+
+from ._store import parts_of
 
 __all__ = ["Checkpoints", "Place"]
 
@@ -109,7 +111,7 @@ class Checkpoints:
         """Delete the checkpoints that runs have made, with their writes."""
         places = [_place(key) for run in runs for key, _ in self._scan(_key("r", run, ""))]
         keys = [_key("c", *place.parts) for place in places]
-        values = self._store.kv_get(self._collection, keys) if keys else []
+        values = [value for part in parts_of(keys) for value in self._store.kv_get(self._collection, part)]
         self._delete({place: value for place, value in zip(places, values, strict=True) if value is not None})
 
     def copy_thread(self, source: str, target: str) -> None:
@@ -175,8 +177,8 @@ class Checkpoints:
             run = ormsgpack.unpackb(value)[1]
             if run is not None:
                 keys.append(_key("r", str(run), *place.parts))
-        if keys:
-            self._store.kv_delete(self._collection, keys)
+        for part in parts_of(keys):
+            self._store.kv_delete(self._collection, part)
 
     def _scan(self, prefix: str, *, after: str = "", descending: bool = False) -> Iterator[tuple[str, Any]]:
         while True:

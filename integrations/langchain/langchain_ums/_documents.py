@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from ums_core import Draft, Hit, Memory, MemoryStore, Query
 
 from ._filters import document_filter
-from ._store import scan_all
+from ._store import delete_all, parts_of, scan_all
 
 __all__ = [
     "as_relevance",
@@ -97,7 +97,8 @@ def search(store: MemoryStore, query: Query) -> list[Hit]:
 
 def get(store: MemoryStore, ids: Sequence[str], namespace: Namespace) -> list[Document]:
     """The documents that exist, in the order of their ids."""
-    return [document_of(memory) for memory in store.get(list(ids), namespace=namespace) if memory is not None]
+    held = (memory for part in parts_of(list(ids)) for memory in store.get(part, namespace=namespace))
+    return [document_of(memory) for memory in held if memory is not None]
 
 
 def delete(
@@ -114,7 +115,7 @@ def delete(
         found = scan_all(store, namespace, document_filter(condition))
         # A scan takes a prefix, and what lies below is not ours.
         ids = [memory.id for memory in found if memory.namespace == namespace]
-    store.delete(list(ids), namespace=namespace)
+    delete_all(store, list(ids), namespace)
     return True
 
 

@@ -20,7 +20,7 @@ from ums_core import Filter, Memory, MemoryStore, Patch, Query, UMSError
 
 from . import _items
 from ._filters import item_filter
-from ._store import scan_all
+from ._store import delete_all, scan_all
 
 __all__ = ["ItemWork", "Plan", "Vectors"]
 
@@ -112,7 +112,7 @@ class ItemWork:
         gone: dict[tuple[str, ...], list[str]] = {}
         for memory in scan_all(store, (), _items.CAN_EXPIRE & Filter.where("expires_at", "lte", now)):
             gone.setdefault(memory.namespace, []).append(memory.id)
-        return sum(store.delete(ids, namespace=place) for place, ids in gone.items())
+        return sum(delete_all(store, ids, place) for place, ids in gone.items())
 
     def _shown(self) -> Filter:
         if not self._omit_expired:
@@ -124,7 +124,10 @@ class ItemWork:
         (memory,) = store.get([op.key], namespace=_items.path_of(op.namespace))
         if memory is None or _items.item_of(memory) is None:
             return []
-        return [] if self._omit_expired and _items.has_expired(memory, self._clock()) else [(memory, None)]
+        return [] if self._hidden(memory) else [(memory, None)]
+
+    def _hidden(self, memory: Memory) -> bool:
+        return self._omit_expired and _items.has_expired(memory, self._clock())
 
     def _search(self, store: MemoryStore, op: SearchOp, questions: Vectors) -> Found:
         place, end = _items.path_of(op.namespace_prefix), op.offset + op.limit
@@ -134,11 +137,12 @@ class ItemWork:
         if op.query is None or not op.query.strip():
             memories = scan_all(store, place, Filter.every(self._shown(), *conditions), limit=end)
             return [(memory, None) for memory in memories[op.offset :]]
-        # What has expired is not found by a question anyhow, and a condition that never changes is kept by the store.
+        # The store leaves out what has expired by its own clock; a condition that never changes is kept by it.
         condition = Filter.every(_items.IS_ITEM, *conditions) if conditions else _items.IS_ITEM
         vector = None if self._mode == "keyword" else questions.get(op.query)
         query = Query(text=op.query, vector=vector, namespace=place, k=end, filter=condition, mode=self._mode)
-        return [(hit.memory, hit.score) for hit in store.search(query)[op.offset :]]
+        hits = [hit for hit in store.search(query) if not self._hidden(hit.memory)]
+        return [(hit.memory, hit.score) for hit in hits[op.offset :]]
 
     def _list(self, store: MemoryStore, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         conditions = op.match_conditions or ()
@@ -174,7 +178,7 @@ class ItemWork:
             if op.value is None:
                 gone.setdefault(_items.path_of(op.namespace), []).append(op.key)
         for place, keys in gone.items():
-            store.delete(keys, namespace=place)
+            delete_all(store, keys, place)
 
     def _texts(self, op: PutOp) -> list[str]:
         if op.value is None or op.index is False:

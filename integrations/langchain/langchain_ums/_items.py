@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,11 +36,8 @@ _DOT = re.compile(r"%((?:25)*)2E")
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A path into a value, cut into its parts; no parts are the whole value."""
-
-    parts: tuple[str, ...]
+Field = tuple[str, ...]
+"""A path into a value, cut into its parts; no parts are the whole value."""
 
 
 def encode_label(label: str) -> str:
@@ -75,13 +71,13 @@ def namespace_of(path: Path) -> Path:
 
 def fields_of(paths: Sequence[str]) -> list[Field]:
     """Paths such as ``$``, ``a.b`` or ``a[*].b``, cut into their parts once."""
-    return [Field(() if path == "$" else tuple(tokenize_path(path))) for path in paths]
+    return [() if path == "$" else tuple(tokenize_path(path)) for path in paths]
 
 
 def texts_of(value: Mapping[str, Any], fields: Sequence[Field]) -> list[str]:
     """What is searched in a value: the texts of its fields, each once; a field that is missing gives none."""
     try:
-        texts = [text for field in fields for text in get_text_at_path(value, list(field.parts) or "$")]
+        texts = [text for field in fields for text in get_text_at_path(value, list(field) or "$")]
     except (TypeError, ValueError, RecursionError):
         return []  # no JSON: the draft refuses it, and says where
     return list(dict.fromkeys(text for text in texts if text.strip()))
@@ -108,6 +104,9 @@ def check(op: Op) -> None:
     if not isinstance(op, GetOp | SearchOp | PutOp | ListNamespacesOp):
         raise ValueError(f"unknown operation {type(op).__name__}")  # noqa: TRY004  # as LangGraph's own stores
     validate_op_namespace(op)
+    # Not every version of LangGraph looks for it.
+    if any("\0" in label for label in _labels_of(op)):
+        raise InvalidNamespaceError(f"a label holds no NUL, got {op!r}")
     if isinstance(op, PutOp):
         if not op.namespace:
             raise InvalidNamespaceError("an item lies in a namespace of at least one label, got ()")
@@ -173,6 +172,12 @@ def matches(condition: MatchCondition, namespace: Path) -> bool:
     return len(part) == length and all(
         wanted in ("*", label) for wanted, label in zip(condition.path, part, strict=True)
     )
+
+
+def _labels_of(op: Op) -> Path:
+    if isinstance(op, ListNamespacesOp):
+        return tuple(label for condition in op.match_conditions or () for label in condition.path)
+    return op.namespace_prefix if isinstance(op, SearchOp) else op.namespace
 
 
 def _held(memory: Memory) -> dict[str, Any] | None:

@@ -1,12 +1,12 @@
 """Both faces of the store that a caller gave."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
 
 from ums_core import EnhancedMemoryStore, Filter, Memory, MemoryStore
 
-__all__ = ["Faces", "scan_all"]
+__all__ = ["Faces", "delete_all", "parts_of", "scan_all"]
 
 T = TypeVar("T")
 _PAGE = 500
@@ -66,3 +66,14 @@ def scan_all(
         if cursor is None:
             break
     return found
+
+
+def delete_all(store: MemoryStore, ids: Sequence[str], namespace: tuple[str, ...]) -> int:
+    """Delete any number of memories, and return how many there were."""
+    return sum(store.delete(part, namespace=namespace) for part in parts_of(ids))
+
+
+def parts_of(values: Sequence[T]) -> Iterator[list[T]]:
+    """The values in parts that a service takes at once."""
+    for start in range(0, len(values), _PAGE):
+        yield list(values[start : start + _PAGE])

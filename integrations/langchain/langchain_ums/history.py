@@ -8,7 +8,7 @@ from langchain_core.messages import BaseMessage, ChatMessage, messages_from_dict
 
 from ums_core import Draft, EnhancedMemoryStore, Memory, MemoryStore, Query
 
-from ._store import Faces
+from ._store import Faces, delete_all
 
 __all__ = ["UMSChatMessageHistory"]
 
@@ -127,9 +127,7 @@ class UMSChatMessageHistory(BaseChatMessageHistory):
         return found[::-1]
 
     def _clear(self, store: MemoryStore) -> None:
-        ids = [memory.id for memory in self._read(store, None)]
-        if ids:
-            store.delete(ids, namespace=self._namespace)
+        delete_all(store, [memory.id for memory in self._read(store, None)], self._namespace)
 
     def _drafts(self, messages: Sequence[BaseMessage], records: Sequence[dict[str, Any]], position: int) -> list[Draft]:
         return [

@@ -29,7 +29,7 @@ class UMSSaver(BaseCheckpointSaver[int]):
 
     Checkpoints lie in the key-value area of the store, sealed when the store is. A thread goes on where it was in any
     process that opens the store. Beside what every saver has, threads can be copied and pruned, and what runs have
-    made can be deleted; each of these happens whole or not at all. One object serves any number of threads and loops.
+    made can be deleted; a copy is made whole or not at all. One object serves any number of threads and loops.
 
     Args:
         store: what ``open_store`` returned, any other ``MemoryStore``, or an ``EnhancedMemoryStore``; it stays open.

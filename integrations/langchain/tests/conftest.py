@@ -1,18 +1,18 @@
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import settings
+from langchain_kinds import KINDS, Services, Stores
 
 from ums_core import (
     Draft,
     EmbedderIdentity,
     LocalStore,
-    MemoryStore,
     UnifiedSettings,
     open_store,
 )
@@ -31,25 +31,19 @@ def store() -> Iterator[LocalStore]:
         yield store
 
 
-# Each kind of store that the suites run on.
-KINDS = ("plain",)
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Real services on this machine, by their models."""
+    held = Services(tmp_path_factory.mktemp("services"))
+    yield held
+    held.stop()
 
 
 @pytest.fixture(params=KINDS)
-def store_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., MemoryStore]]:
+def store_of(request: pytest.FixtureRequest, services: Services) -> Iterator[Stores]:
     """Make a store of each kind, empty, given settings of its model."""
-    with ExitStack() as opened:
-
-        def make(**model: object) -> MemoryStore:
-            return opened.enter_context(open_kind(request.param, model))
-
-        yield make
-
-
-def open_kind(kind: str, model: dict[str, object]) -> AbstractContextManager[MemoryStore]:
-    """A new store of a kind."""
-    assert kind == "plain"
-    return open_store(UnifiedSettings.for_testing(model=model))
+    with closing(Stores(request.param, services)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import operator
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -13,6 +13,7 @@ import langgraph.checkpoint.ums
 import langgraph.store.ums
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langchain_kinds import Stores
 from langchain_ums import UMSSaver, UMSStore
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.conformance import checkpointer_test, validate
@@ -20,7 +21,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
-from ums_core import EnhancedMemoryStore, LocalStore, MemoryStore, UnifiedSettings, open_store
+from ums_core import EnhancedMemoryStore, LocalStore, UnifiedSettings, open_store
 
 COUNTS = {
     "put": 17, "put_writes": 10, "get_tuple": 10, "list": 16, "delete_thread": 5, "delete_for_runs": 7,
@@ -28,7 +29,7 @@ COUNTS = {
 }  # fmt: skip
 
 
-def test_the_saver_passes_every_test_of_langgraphs_suite(store_of: Callable[..., MemoryStore]) -> None:
+def test_the_saver_passes_every_test_of_langgraphs_suite(store_of: Stores) -> None:
     @checkpointer_test(name="UMSSaver")
     async def make() -> AsyncGenerator[UMSSaver, None]:
         yield UMSSaver(store_of())

@@ -2,17 +2,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_kinds import Stores
 from langchain_tests import integration_tests
 from langchain_ums import UMSRetriever
 
-from ums_core import Draft, LocalStore
+from ums_core import Draft, MemoryStore
 
 
 class TestUMSRetriever(integration_tests.RetrieversIntegrationTests):
-    _store: LocalStore
+    _store: MemoryStore
 
     @pytest.fixture(autouse=True)
-    def _filled(self, store: LocalStore) -> Iterator[None]:
+    def _filled(self, store_of: Stores) -> Iterator[None]:
+        store = store_of()
         store.add([Draft(text=f"Note {number}: the kettle in room {number} is broken.") for number in range(5)])
         type(self)._store = store  # noqa: SLF001  # the suite asks properties for it, which take no fixture
         yield

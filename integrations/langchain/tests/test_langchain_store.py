@@ -1,8 +1,9 @@
 """The store by its own suite, and what the suite cannot know: labels, other memories, dimensions, modes."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
+from langchain_kinds import KINDS, Services, Stores
 from langchain_ums import UMSChatMessageHistory, UMSRetriever, UMSStore, decode_label, encode_label
 from langchain_ums.testing import DEFECTS, DIMS, BrokenStore, Clock, Face, Make, MakeStore, StoreSuite, Words
 from langgraph.store.base import IndexConfig, InvalidNamespaceError, TTLConfig
@@ -27,6 +29,23 @@ class TestUMSStore(StoreSuite):
                 return UMSStore(store, index=index, ttl=ttl, clock=clock)
 
             yield make
+
+
+class TestUMSStoreOfEveryKind(StoreSuite):
+    """Blocking, as awaited it is the same work; without ``UMS_THOROUGH=1`` only behind a service."""
+
+    @pytest.fixture(params=KINDS[1:] if os.environ.get("UMS_THOROUGH") == "1" else ["remote"])
+    def make_store(self, request: pytest.FixtureRequest, services: Services) -> Iterator[MakeStore]:
+        with closing(Stores(request.param, services)) as stores:
+
+            def make(*, index: IndexConfig | None, ttl: TTLConfig | None, clock: Clock) -> UMSStore:
+                return UMSStore(stores(clock=clock), index=index, ttl=ttl, clock=clock)
+
+            yield make
+
+    @pytest.fixture
+    def colour(self) -> str:
+        return "sync"
 
 
 SUITE = StoreSuite()

@@ -13,6 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
+from langchain_kinds import Stores
 from langchain_tests import integration_tests
 from langchain_ums import UMSVectorStore
 from langchain_ums.testing import Words
@@ -27,7 +28,7 @@ IDS = ["green", "black", "car", "bike"]
 
 class TestUMSVectorStore(integration_tests.VectorStoreIntegrationTests):
     @pytest.fixture
-    def vectorstore(self, store_of: Call) -> UMSVectorStore:  # type: ignore[override]  # empty, of each kind
+    def vectorstore(self, store_of: Stores) -> UMSVectorStore:  # type: ignore[override]  # empty, of each kind
         return UMSVectorStore(store_of(vector_dim=6), embedding=self.get_embeddings())
 
 

@@ -17,10 +17,10 @@ DIMS = 384
 
 
 class Clock:
-    """A time that moves when it is told to."""
+    """A time that moves when it is told to, and begins after that of any store which cannot be given one."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+        self.now = datetime(2099, 3, 1, 12, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:
         """The time now."""
@@ -112,7 +112,12 @@ class StoreCase:
         raise NotImplementedError("give a fixture make_store that returns a function of index, ttl and clock")
 
     @pytest.fixture(params=["sync", "async"])
-    def make(self, make_store: MakeStore, request: pytest.FixtureRequest) -> Make:
+    def colour(self, request: pytest.FixtureRequest) -> str:
+        """How the store is called: ``sync`` or ``async``."""
+        return str(request.param)
+
+    @pytest.fixture
+    def make(self, make_store: MakeStore, colour: str) -> Make:
         """Make a store, indexed by words unless said otherwise, and call it in one colour."""
 
         def new(fields: list[str] | None = None, ttl: TTLConfig | None = None, clock: Clock | None = None) -> Face:
@@ -120,6 +125,6 @@ class StoreCase:
             if fields is not None:
                 index["fields"] = fields
             store = make_store(index=index, ttl=ttl, clock=clock or Clock())
-            return Face(store, awaited=request.param == "async")
+            return Face(store, awaited=colour == "async")
 
         return new
