@@ -194,6 +194,8 @@ class Envelope:
         """
         self._check_lasting()
         newest = self.source.describe().version
+        # In this order: a key that another process begins is either in the file now, or under the newest version.
+        self.reload()
         wrapped = [key.key_id for key in self._document.keys if key.state != "destroyed"]
         moved = 0
         for done, key_id in enumerate(wrapped, start=1):
