@@ -1,5 +1,6 @@
 """AWS KMS: moto for what it does as AWS, botocore's own Stubber for the states of a key that moto leaves out."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -70,6 +71,14 @@ def test_a_service_that_is_down_is_unavailable(monkeypatch: pytest.MonkeyPatch) 
     status = source.describe()
     assert not status.reachable
     assert "no answer" in status.detail[0]
+
+
+def test_a_service_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        status = AwsKmsSource("k", "eu-central-1").describe()
+    assert not status.reachable
+    assert "Timeout" in status.detail[0]
 
 
 def test_no_credentials_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:

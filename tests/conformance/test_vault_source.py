@@ -1,5 +1,6 @@
 """What only a real OpenBao shows: rights, logins, versions, seals, certificates."""
 
+import socket
 import threading
 import time
 import uuid
@@ -220,6 +221,14 @@ def test_a_vault_that_is_down_is_unavailable_after_a_few_tries(tmp_path: Path) -
         keys.generate(CONTEXT)
     assert not keys.describe().reachable
     keys.close()
+
+
+def test_a_vault_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        status = VaultSource(VaultAddress(url), "k", TokenFile(file(tmp_path, "t"))).describe()
+    assert not status.reachable
+    assert "Timeout" in status.detail[0]
 
 
 @contextmanager

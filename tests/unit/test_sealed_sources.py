@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from ums_core import Draft, Query, UnifiedSettings, open_store
+from ums_core.channels.keys import key_source
+from ums_core.channels.sealed import keys_of
+from ums_core.crypto import Envelope, envelope_path
 from ums_core.crypto.keyring import Keyring
 from ums_core.errors import KeyCorrupt, KeyMissing, SettingsError
+from ums_core.ports import KeySource
 from ums_core.settings.database import url_of
 
 pytestmark = pytest.mark.needs_sqlcipher
@@ -71,6 +75,21 @@ def test_swapped_key_files_open_nothing(tmp_path: Path) -> None:
         with pytest.raises(Exception, match=r"wrong|key|database") as caught:
             open_store(chosen)
         assert getattr(caught.value, "code", "") in {"wrong_key", "key_corrupt", "not_a_database"}
+
+
+def test_keys_that_another_process_made_meanwhile_are_the_keys(tmp_path: Path) -> None:
+    Keyring.create(tmp_path / "keyring.json", "main")
+    chosen = settings(tmp_path)
+    made: list[Envelope] = []
+
+    def source() -> KeySource:
+        found = key_source(chosen.security)
+        made.append(Envelope.create(envelope_path(chosen.database.path), found))
+        return found
+
+    keys = keys_of(chosen, source)
+    assert keys is not None
+    assert keys.envelope.active.secret == made[0].active.secret
 
 
 def test_a_damaged_keyring_opens_nothing(tmp_path: Path) -> None:
