@@ -186,8 +186,13 @@ def test_a_destroyed_store_leaves_no_file_and_cannot_be_opened_from_a_copy(tmp_p
         store.add([Draft(text=WORDS)])
         store._database.fold()
         shutil.copy(tmp_path / "here" / "memory.db", tmp_path / "memory.db")
+        # Neither a neighbour nor a backup is its to destroy.
+        others = {"memory.db2", "memory.db.monday", "memory.db.monday.keys.json", "other.db-wal", "memory.d"}
+        for name in others:
+            (tmp_path / "here" / name).write_bytes(b"not yours")
+        (tmp_path / "here" / ".memory.db.text.index.0123.tmp").write_bytes(b"left by a kill")
         store.destroy()
-    assert list((tmp_path / "here").iterdir()) == []
+    assert {path.name for path in (tmp_path / "here").iterdir()} == others
     if sealed:
         with pytest.raises(KeyMissing):
             opened(tmp_path)

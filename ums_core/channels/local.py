@@ -168,7 +168,7 @@ class LocalStore:
     def verify_erased(self, receipt: Receipt) -> list[str]:
         """What is left of an erasure, in words; empty when there is nothing.
 
-        Searches the index, the database, and byte by byte every file whose name begins with that of the database.
+        Searches the index, the database, and byte by byte every file beside it that bears its name.
         What something living holds as well, word by word, is not counted.
 
         Cost: about 0.5 s for 100 MB of files.

@@ -1,6 +1,7 @@
 """Erasing: what goes with a memory, what is told about it, and what may be left of it."""
 
 import json
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,7 +56,7 @@ def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database
 def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
     """What is left of an erasure, in words; empty when nothing is.
 
-    Every file whose name begins with that of the database is searched byte by byte. A trace that something living
+    Every file that bears the name of the database is searched byte by byte. A trace that something living
     holds as well is not counted. Costs a pass over the files, and another one over the rows if any trace is found.
 
     Args:
@@ -82,16 +83,29 @@ def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.ND
         key = _read_key(connection)
         if key is None:
             return said
-        by_file = {path: found(key, receipt.traces, blocks_of(path)) for path in files_of(database.path)}
+        by_file = {path: found(key, receipt.traces, blocks_of(path)) for path in _beside(database.path)}
         living = found(key, receipt.traces, _living(connection)) if any(by_file.values()) else set()
     said += [f"{path.name} still holds {len(t - living)} traces" for path, t in by_file.items() if t - living]
     return said
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of a database: its own, and all that lie beside it under its name, temporary ones included."""
-    names = (path.name, f".{path.name}")
-    return sorted(file for file in path.parent.iterdir() if file.is_file() and file.name.startswith(names))
+    """The files that a database is made of, temporary ones included; a backup or a neighbour is none of them."""
+    own = re.compile(
+        rf"{re.escape(path.name)}(|-wal|-shm|-journal|\.lock|\.anchor|\.keys\.json(\.lock)?|\.[^/]+\.index)"
+        rf"|\.{re.escape(path.name)}\..*\.tmp(-wal|-shm|-journal)?"
+    )
+    return sorted(file for file in path.parent.iterdir() if file.is_file() and own.fullmatch(file.name))
+
+
+def _beside(path: Path) -> list[Path]:
+    """The files of a database, and all else that bears its name, such as a copy that somebody made."""
+    names = (f"{path.name}.", f"{path.name}-", f".{path.name}.")
+    return sorted(
+        file
+        for file in path.parent.iterdir()
+        if file.is_file() and (file.name == path.name or file.name.startswith(names))
+    )
 
 
 def _pieces(memory: Memory) -> Iterator[bytes]:
