@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 ADAPTERS := -e integrations/langchain -e integrations/llama-index
-SHIPPED := ums_core integrations/langchain/langchain_ums integrations/langchain/langgraph docs/demo/demo.py docs/demo/sealed.py
+SHIPPED := ums_core integrations/langchain/langchain_ums integrations/langchain/langgraph docs/demo/demo.py docs/demo/sealed.py docs/demo/shared.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types tests bench oldest clean
@@ -13,7 +13,7 @@ help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.demo  ## remember a month of conversation and answer questions about it
-	@$(BIN)/python docs/demo/demo.py docs/demo/sealed.py
+	@$(BIN)/python docs/demo/demo.py
 
 test: $(VENV)/.dev lint types tests  ## set up and check everything
 
@@ -55,7 +55,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: pyproject.toml integrations/langchain/pyproject.toml integrations/llama-index/pyproject.toml | $(BIN)/python
 	@echo "Installing into $(VENV) (once) ..."
-	@$(PIP) install -c constraints.txt -e '.[lite,faiss,security]' $(ADAPTERS) rich
+	@$(PIP) install -c constraints.txt -e '.[api,faiss,http,lite,security]' $(ADAPTERS) rich
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt integrations/langchain/pyproject.toml integrations/llama-index/pyproject.toml | $(BIN)/python

@@ -1,6 +1,7 @@
 """Remember a month of conversation, then answer questions about it: core, LangChain, LlamaIndex, and after a restart.
 
-The store is sealed; in the end its raw files are searched for one memory, and those of a plain copy of it.
+Then a service starts on this machine with a handbook that neighbours share, and both are asked: personal questions make
+no connection. The store is sealed; in the end its raw files are searched for one memory, and those of a plain copy.
 
 Run it with ``make demo``. It works in a temporary directory, without a network and without a key.
 """
@@ -16,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 import sealed
+import shared
 from langchain_ums import UMSRetriever as LangChainRetriever
 from llama_index.retrievers.ums import UMSRetriever as LlamaIndexRetriever
 from rich.console import Console
@@ -181,7 +183,7 @@ def restart(settings: UnifiedSettings, k: int, before: dict[str, list[str]], con
 
 
 def main() -> int:
-    """Run the demo; the exit code is 1 if anything was lost over the restart, or can be read in the sealed files."""
+    """Run the demo; the exit code is 1 if anything was lost, left the device, or can be read in the sealed files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dir", type=Path, help="keep the database here (default: a temporary directory)")
     parser.add_argument("-k", type=int, default=10, help="how many memories to look at per question (default: 10)")
@@ -196,8 +198,10 @@ def main() -> int:
         )
         before = first_run(personal, options.k, console)
         kept = restart(personal, options.k, before, console)
+        handbook = sealed.settings(place / "handbook" / "memory.db", None)
+        apart = shared.prove(personal, handbook, NAMESPACE, console)
         secret = sealed.prove(personal, sealed.settings(place / "control" / "memory.db", None), drafts, console)
-    return int(not kept or not secret)
+    return int(not (kept and apart and secret))
 
 
 if __name__ == "__main__":

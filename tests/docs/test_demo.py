@@ -1,4 +1,4 @@
-"""The demo runs through, and its sealed files tell nothing."""
+"""The demo runs through, nothing personal leaves, and its sealed files tell nothing."""
 
 import subprocess
 import sys
@@ -18,5 +18,6 @@ def test_the_demo_loses_nothing_and_shows_nothing(tmp_path: Path) -> None:
         [sys.executable, DEMO, "--dir", tmp_path], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "personal questions made no connection, marked ones 1" in " ".join(done.stdout.split())
     assert "0 lost, the same answers" in " ".join(done.stdout.split())
     assert done.stdout.count("FOUND") == done.stdout.count("not found") == 3
