@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ums_core.cli import db as databases
-from ums_core.cli import info, keys, models, search, serve, tokens
+from ums_core.cli import info, ingest, keys, models, search, serve, tokens
 from ums_core.cli.context import Context, Group
 
 __all__ = ["app"]
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("search")(search.search)
 app.command("info")(info.info)
+app.command("ingest")(ingest.ingest)
 app.add_typer(models.models, name="models")
 app.command("serve")(serve.serve)
 app.add_typer(tokens.tokens, name="tokens")
