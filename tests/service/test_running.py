@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from ums_core.service.run import run
 from ums_core.service.tokens import Tenant, Tokens, tokens_path
 from ums_core.settings.database import url_of
 
+Ask = Callable[[str], Mapping[str, object]]
+
 
 def free_port() -> int:
     with socket.socket() as free:
@@ -28,15 +30,20 @@ def free_port() -> int:
         return port
 
 
+def health(address: str) -> Mapping[str, object]:
+    told: Mapping[str, object] = httpx.get(f"{address}/health", trust_env=False).json()
+    return told
+
+
 @contextmanager
-def visiting(port: int, answers: list[Mapping[str, object]], path: str = "/health") -> Iterator[None]:
+def visiting(port: int, answers: list[Mapping[str, object]], ask: Ask = health) -> Iterator[None]:
     """Ask once it answers, from a thread, and then interrupt this process as Ctrl-C does."""
 
     def visit() -> None:
         try:
             for _ in range(400):
                 try:
-                    answers.append(httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).json())
+                    answers.append(ask(f"http://127.0.0.1:{port}"))
                     break
                 except httpx.TransportError:
                     time.sleep(0.05)
@@ -64,7 +71,7 @@ def test_where_somebody_may_come_in_nothing_is_said(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("AI_DATABASE__URL")
     monkeypatch.chdir(tmp_path)
     Tokens(tokens_path(tmp_path / "memory.db")).create(Tenant("acme"), ["admin"], env="dev")
-    with visiting(port, answers, "/health/live"):
+    with visiting(port, answers):
         told = CliRunner().invoke(app, ["--db", str(tmp_path / "memory.db"), "serve", "--port", str(port)])
     assert (told.exit_code, answers) == (0, [{"status": "ok"}])
     assert "ums tokens create" not in told.stderr

@@ -30,8 +30,8 @@ def create(
     settings = of(ctx).settings()
     registry = Tokens(tokens_path(settings.database.path))
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    env = {"production": "prod"}.get(str(getattr(settings, "env", "")), "dev")
-    typer.echo(registry.create(Tenant(tenant), wanted, env=env, ttl=None if ttl is None else ttl_of(ttl)))
+    span = None if ttl is None else ttl_of(ttl)
+    typer.echo(registry.create(Tenant(tenant), wanted, env=settings.env, ttl=span))
     tell("this token is not shown again")
 
 

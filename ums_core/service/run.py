@@ -85,4 +85,6 @@ def _options(settings: UnifiedSettings) -> dict[str, Any]:
         "limit_concurrency": _CONNECTIONS_FOR_EACH * (own.max_in_flight + own.max_streams),
         "h11_max_incomplete_event_size": _HEADER_BYTES,
         "ws_max_size": own.max_body_bytes,
+        "ssl_certfile": own.tls_certificate or None,
+        "ssl_keyfile": own.tls_key or None,
     }

@@ -96,8 +96,16 @@ class Tenants:
         before = self._closing.get(tenant.name)
         if before is not None:
             await asyncio.wait([before])
-        store = await asyncio.to_thread(self._open_one, settings_of(self._settings, tenant))
+        store = await asyncio.to_thread(self._opened, settings_of(self._settings, tenant))
         return _Open(store, EnhancedMemoryStore(store))
+
+    def _opened(self, own: UnifiedSettings) -> LocalStore:
+        directory = own.database.path.parent
+        if own is not self._settings:
+            # For nobody else on this machine, whatever the umask says.
+            for part in (directory.parent, directory):
+                part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._open_one(own)
 
     def _let_go(self, name: str, held: _Held) -> None:
         if held.opening.done() and not _is_open(held) and self._held.get(name) is held:

@@ -1,7 +1,10 @@
 """The service over HTTP: where it listens, and how much it takes on."""
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, model_validator
+
+from ums_core.errors import SettingsError
 from ums_core.settings.section import Section
 
 __all__ = ["ServiceSettings"]
@@ -12,6 +15,11 @@ class ServiceSettings(Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 is every one.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    tls_certificate: str = Field(default="", description="File of the certificate chain in PEM; empty is plain HTTP.")
+    tls_key: str = Field(default="", description="File of the certificate's private key in PEM.")
+    behind_tls: bool = Field(
+        default=False, description="Whether a proxy in front ends TLS, so that plain HTTP from it is meant."
+    )
     workers: int = Field(default=1, ge=1, description="Number of server processes on the one database; at least 1.")
     max_body_bytes: int = Field(
         default=8_388_608, ge=1024, description="Bytes of a request's body, and of a streamed message, at most."
@@ -47,3 +55,9 @@ class ServiceSettings(Section):
         repr=False,
         description="Where several workers share their counts: redis://host:port/0; empty is each for itself.",
     )
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise SettingsError("tls_certificate and tls_key belong together; give both or neither")
+        return self
