@@ -21,7 +21,7 @@ from langgraph.store.memory import InMemoryStore
 from rich.console import Console
 from rich.table import Table
 
-from ums_core import Draft, MemoryStore, Query, UnifiedSettings, open_store
+from ums_core import Draft, LocalStore, Query, UnifiedSettings, open_store
 
 EMBED = Words()
 PLACE = ("bench",)
@@ -37,7 +37,7 @@ def text_of(number: int) -> str:
     return f"note {number} about {first} and {second} of group {number % 97}"
 
 
-def opened(place: Path, name: str, embedder: str = "none") -> MemoryStore:
+def opened(place: Path, name: str, embedder: str = "none") -> LocalStore:
     """A new database; by default for vectors that the caller brings."""
     return open_store(
         UnifiedSettings(
@@ -67,6 +67,9 @@ def contestants(place: Path, count: int) -> dict[str, Calls]:
     own = opened(place, "own", "static")
     own.add([Draft(text=text, namespace=PLACE) for text in texts])
     retriever = UMSRetriever(store=own, namespace=PLACE, k=K)
+
+    for store in (core, under, over, own):
+        store.settle()
 
     def core_put(number: int) -> object:
         text = text_of(count + number)
