@@ -138,5 +138,22 @@ def test_pages_add_up_and_signals_add_up_to_the_score() -> None:
         pages()
 
 
+def test_memories_elsewhere_change_nothing() -> None:
+    with open_store(UnifiedSettings.for_testing()) as store, open_store(UnifiedSettings.for_testing()) as other:
+        for each in (store, other):
+            each.add(drafts())
+        shared: dict[str, list[object]] = {}
+
+        @settings(max_examples=25, deadline=None)
+        @given(questions, st.lists(st.sampled_from(["boat in the rain", "A", "key and key"]), max_size=3))
+        def alike(ask: dict[str, object], texts: list[str]) -> None:
+            other.add([Draft(text=text, namespace=("two",), speaker="A", session="s0") for text in texts])
+            query = Query(**ask, namespace=("one",), k=20)  # type: ignore[arg-type]  # drawn to fit
+            expected = shared.setdefault(repr(query), [h.memory.id for h in store.search(query)])
+            assert identities(other.search(query)) == expected
+
+        alike()
+
+
 def test_a_weight_is_named_as_the_profile_names_it() -> None:
     assert tuple(field.name for field in fields(Profile)) == SIGNALS

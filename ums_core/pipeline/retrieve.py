@@ -15,6 +15,7 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
 from ums_core.ports.ledger import Ledger
 from ums_core.ranking.fuse import alternating, best_first, standard, total
+from ums_core.ranking.lexical import Matches, among, bm25
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
 from ums_core.ranking.profile import PROFILES, Profiles, adjusted, weights_of
 from ums_core.ranking.question import Question
@@ -27,7 +28,6 @@ Floats = npt.NDArray[np.float64]
 
 # So many of each list are fused, and more only where more hits are wanted.
 CANDIDATES = 50
-SCORED = 200
 # So many of the best are put in an order that does not repeat itself, however few are shown.
 DIVERSE = 100
 # Writers may come between a snapshot and the index so often before a search is content with what it has.
@@ -65,17 +65,20 @@ class Retrieve:
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``."""
         condition = _condition(query)
+        seq = 0 if condition is None else self._ledger.seq()
         text, speakers = query.text or "", set[int]()
-        if query.mode == "hybrid" and text.strip():
+        if query.mode != "vector" and text.strip():
             self._surroundings.refresh()
+        if query.mode == "hybrid" and text.strip():
             # A name tells who speaks, not what about: as words of the vector it would pull in all that they said.
             text, speakers = self._surroundings.names_in(text, self._ledger.scopes(query.namespace))
         vector, index = self._dense(query, text)
-        restricted = index is not None or condition is not None
-        allowed = self._ledger.allowed(query.namespace, condition) if restricted else None
+        allowed = self._ledger.allowed(query.namespace, condition)
         profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
         question = Question.of(query.text or "")
-        asked = _Search(query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query))
+        asked = _Search(
+            query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query), seq
+        )
         hits, complete = self._attempt(asked)
         return hits if complete else self._search_at_one_moment(asked, text)
 
@@ -101,7 +104,7 @@ class Retrieve:
                 self._surroundings.refresh()
                 vector, index = self._dense(query, text)
                 allowed = self._ledger.living(query.namespace, condition)
-                asked = replace(before, condition=condition, vector=vector, index=index, allowed=allowed)
+                asked = replace(before, condition=condition, vector=vector, index=index, allowed=allowed, seq=seq)
                 hits, complete = self._attempt(asked)
                 if complete and (index is None or index.seq == seq):
                     break
@@ -140,7 +143,9 @@ class Retrieve:
                     reranked=None if asked.rereading is None else asked.rereading.verdict(rid),
                 )
                 hits.append((rid, found.explained(hit, place) if query.explain else hit))
-        complete = len(hits) == len(found.rids)
+        # What a filter allows was read before the words: a memory replaced in between is in neither.
+        steady = asked.condition is None or query.mode == "vector" or self._ledger.seq() == asked.seq
+        complete = len(hits) == len(found.rids) and steady
         bare = [hit for _, hit in hits] if not around else with_context(hits, around, memories)
         return shaped(bare, query), complete
 
@@ -148,7 +153,9 @@ class Retrieve:
         """The best candidates, best first: all that the query may show, and more where it ranks more together."""
         query, depth = asked.query, asked.depth
         if query.mode == "keyword":
-            rids, scores = self._keyword(asked, depth)
+            matches = self._matches(asked)
+            rids = matches.best(depth)
+            scores = matches.of(rids)
             return Ranked(rids.tolist(), scores.tolist(), [None] * len(rids), {"lexical": scores})
         if query.mode == "hybrid" and (query.text or "").strip():
             return self._fused(asked)
@@ -165,15 +172,15 @@ class Retrieve:
         So a search for more hits begins with the hits of a search for fewer.
         """
         query, depth = asked.query, asked.depth
-        first = self._lists(asked, CANDIDATES)
-        core = np.union1d(first.near, first.matching[:CANDIDATES])
+        matches = self._matches(asked)
+        core = np.union1d(self._near(asked, CANDIDATES), matches.best(CANDIDATES))
         rids = np.union1d(core, self._neighbours(core, asked))
         if not len(rids):
             return Ranked([], [], [], {})
         turns = self._surroundings.turns(rids, asked.speakers, query.kind)
         kinds = np.zeros(len(rids), np.int8) if turns is None else turns.kind
         weights = weights_of(kinds, asked.profiles)
-        parts, cosines = self._scores(asked, rids, first.bm25_of(rids), weights, np.isin(rids, core))
+        parts, cosines = self._scores(asked, rids, matches.of(rids), weights, among(rids, core))
         scores = total(parts)
         if turns is not None:
             parts |= asked.question.parts(scores, turns, weights)
@@ -186,15 +193,14 @@ class Retrieve:
             {name: part[order] for name, part in parts.items()} if query.explain else {},
             kinds[order],
         )
-        return found if len(rids) >= depth else found.followed_by(self._behind(rids, depth, asked))
+        return found if len(rids) >= depth else found.followed_by(self._behind(rids, matches.best(depth), asked))
 
     def _behind(
-        self, rids: npt.NDArray[np.int64], depth: int, asked: "_Search"
+        self, rids: npt.NDArray[np.int64], matching: npt.NDArray[np.int64], asked: "_Search"
     ) -> tuple[list[int], Sequence[float | None]]:
         """Row ids of the lists that are no candidates, alternating by rank, and their cosines."""
-        lists = self._lists(asked, depth)
-        rest = alternating(lists.near, lists.matching)
-        rest = rest[~np.isin(rest, rids)]
+        rest = alternating(self._near(asked, asked.depth), matching)
+        rest = rest[~among(rest, rids)]
         if asked.index is None or asked.vector is None:
             return rest.tolist(), [None] * len(rest)
         return rest.tolist(), np.clip(_cosines(asked.index, asked.vector, rest), -1.0, 1.0).tolist()
@@ -233,12 +239,25 @@ class Retrieve:
             for rid, (before, after) in around.items()
         }
 
-    def _lists(self, asked: "_Search", depth: int) -> "_Lists":
-        # Deeper, as a neighbour that is no candidate by its words may still have some of them.
-        matching, bm25 = self._keyword(asked, max(depth, SCORED))
+    def _near(self, asked: "_Search", depth: int) -> npt.NDArray[np.int64]:
+        """The row ids nearest by vector, best first."""
         if asked.index is None or asked.vector is None:
-            return _Lists(_NO_RIDS, matching, bm25)
-        return _Lists(asked.index.search(asked.vector, depth, asked.allowed)[0], matching, bm25)
+            return _NO_RIDS
+        return asked.index.search(asked.vector, depth, asked.allowed)[0]
+
+    def _matches(self, asked: "_Search") -> Matches:
+        """All that match by words, with their BM25 among the rows that may be found."""
+        query, allowed = asked.query, asked.allowed
+        prune = asked.condition is None
+        found, exact = self._ledger.rows_with(query.text or "", query.namespace, allowed, prune=prune)
+        if not found:
+            return Matches(_NO_RIDS, np.empty(0))
+        rids = np.unique(np.concatenate([word.rids for word in found]))
+        if allowed is not None and not (prune and exact):
+            rids = rids[among(rids, allowed.rids)]
+            found = [word.only(rids) for word in found]
+        total = self._surroundings.rows if allowed is None else len(allowed)
+        return Matches(rids, bm25(found, rids, self._surroundings.lengths(rids), total))
 
     def _scores(
         self,
@@ -269,10 +288,6 @@ class Retrieve:
             found = found[~np.isnan(asked.index.scores(asked.vector, found))]
         return found
 
-    def _keyword(self, asked: "_Search", limit: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        found = self._ledger.keyword(asked.query.text or "", limit, asked.query.namespace, asked.condition)
-        return np.array([rid for rid, _ in found], np.int64), np.array([score for _, score in found], np.float64)
-
     def _texts(self, rids: Sequence[int], asked: "_Search") -> dict[int, str]:
         """What a second look reads of each row; nothing of one that is gone by now."""
         memories = self._ledger.rows(rids)
@@ -293,20 +308,6 @@ class Retrieve:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lists:
-    """The nearest by vector, and those that match by words with their BM25; each best first."""
-
-    near: npt.NDArray[np.int64]
-    matching: npt.NDArray[np.int64]
-    bm25: Floats
-
-    def bm25_of(self, rids: npt.NDArray[np.int64]) -> Floats:
-        """BM25 of each row, 0 where it is not among the best matches."""
-        held = dict(zip(self.matching.tolist(), self.bm25.tolist(), strict=True))
-        return np.array([held.get(rid, 0.0) for rid in rids.tolist()])
-
-
-@dataclass(frozen=True, slots=True)
 class _Search:
     """A query with what it takes to answer it."""
 
@@ -319,6 +320,7 @@ class _Search:
     profiles: Profiles
     question: Question
     rereading: Rereading | None
+    seq: int
 
     @property
     def depth(self) -> int:

@@ -117,6 +117,20 @@ class Surroundings:
             sides.append(found)
         return sides[0][::-1], sides[1]
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are, or were since this was made."""
+        return self._count
+
+    def lengths(self, rids: Ids) -> npt.NDArray[np.float64]:
+        """How many telling words each row has, shape (n,); 1 for one that is not known yet."""
+        places, known = self._places(rids)
+        return (
+            np.where(known, self._columns["telling"][places], 1).astype(np.float64)
+            if known.any()
+            else np.ones(len(rids))
+        )
+
     def turns(self, rids: Ids, speakers: Collection[int], declared: Kind | None = None) -> Turns | None:
         """The candidates as turns, in their order; None where nothing is known of any.
 

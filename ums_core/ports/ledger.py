@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ums_core.ports.index import RowSet
+    from ums_core.ranking.lexical import WordRows
 
 __all__ = ["Ledger", "Row", "Transaction", "TurnRow"]
 
@@ -111,8 +112,17 @@ class Ledger(Protocol):
         """As ``allowed``, read anew and not kept: for a condition that holds now."""
         ...
 
-    def keyword(self, text: str, limit: int, namespace: Namespace, condition: Filter | None) -> list[tuple[int, float]]:
-        """Row ids and BM25 scores of the best matches, best first."""
+    def rows_with(
+        self, text: str, namespace: Namespace, allowed: "RowSet | None", *, prune: bool
+    ) -> "tuple[list[WordRows], bool]":
+        """The rows that hold each word of a text, the rarest word first, and whether all are under the prefix.
+
+        Args:
+            text: a question.
+            namespace: a prefix; there may be rows of others where it has more than a few namespaces.
+            allowed: the rows under it, as far as they are known; where nothing is pruned, others may be left out.
+            prune: read a bounded number of rows, and of frequent words only those that hold a rarer one too.
+        """
         ...
 
     def seq(self) -> int:

@@ -17,6 +17,7 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
 from ums_core.ports.ledger import TurnRow
 from ums_core.ports.sealed import Sealing
+from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, listing
 from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
@@ -220,17 +221,18 @@ class Database:
         with self.reader() as connection:
             return RowSet(read_rids(connection, sql, values))
 
-    def keyword(self, text: str, limit: int, namespace: Namespace, condition: Filter | None) -> list[tuple[int, float]]:
-        """Row ids and BM25 scores of the best matches; see the port."""
+    def rows_with(
+        self, text: str, namespace: Namespace, allowed: RowSet | None, *, prune: bool
+    ) -> tuple[list[WordRows], bool]:
+        """The rows that hold each word of a text; see the port."""
         with self.reader() as connection:
             scopes = self._scopes(connection, namespace)
-            expression = keyword.match_expression(text, scopes)
-            if expression is None or scopes == []:
-                return []
-            sql, values = condition_sql(
-                namespace if scopes is None or len(scopes) > keyword.MAX_SCOPES else (), condition
-            )
-            return keyword.search_terms(connection, expression, limit, (sql, values))
+            exact = scopes is None or len(scopes) <= keyword.MAX_SCOPES
+            if scopes == [] or (allowed is not None and not len(allowed)):
+                return [], exact
+            candidates = keyword.Candidates(journal.head(connection).hi, None if allowed is None else allowed.rids)
+            found = keyword.rows_with(connection, text, scopes if exact else None, candidates, prune=prune and exact)
+            return found, exact
 
     def seq(self) -> int:
         """Number of the last committed change."""

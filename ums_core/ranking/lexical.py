@@ -1,0 +1,90 @@
+"""How well memories match by words: BM25 over the rows that hold each word. Pure functions of arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Matches", "WordRows", "among", "bm25"]
+
+Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+_K1, _B = 1.2, 0.75
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordRows:
+    """The rows that hold one word.
+
+    Attributes:
+        rids: their ids, ascending; of a frequent word only those that hold another word of the question too.
+        count: how many rows hold it, of a frequent word about how many.
+    """
+
+    rids: Ids
+    count: int
+
+    def only(self, rids: Ids) -> "WordRows":
+        """What is left of it among some rows; a frequent word keeps its count."""
+        left = self.rids[among(self.rids, rids)]
+        return WordRows(left, len(left) if len(self.rids) == self.count else self.count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """Rows that hold at least one word.
+
+    Attributes:
+        rids: ascending, shape (n,).
+        scores: at least 0, higher is better, shape (n,).
+    """
+
+    rids: Ids
+    scores: Floats
+
+    def of(self, rids: Ids) -> Floats:
+        """The scores of some rows, 0 where one does not match."""
+        scores = np.zeros(len(rids))
+        found = among(rids, self.rids)
+        scores[found] = self.scores[np.searchsorted(self.rids, rids[found])]
+        return scores
+
+    def best(self, k: int) -> Ids:
+        """The ids of the k best, best first; of equals the smaller first."""
+        rids, scores = self.rids, self.scores
+        if k < len(scores):
+            near = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
+            rids, scores = rids[near], scores[near]
+        return np.asarray(rids[np.lexsort((rids, -scores))[:k]])
+
+
+def among(rids: Ids, others: Ids) -> npt.NDArray[np.bool_]:
+    """Whether each id is one of the others, which ascend; shape (n,)."""
+    if not len(others):
+        return np.zeros(len(rids), np.bool_)
+    return np.asarray(others[np.minimum(np.searchsorted(others, rids), len(others) - 1)] == rids)
+
+
+def bm25(words: Sequence[WordRows], rids: Ids, lengths: Floats, total: int) -> Floats:
+    """Scores of rows by the words that they hold, shape (n,).
+
+    A word counts once in a row, however often it stands there, and lengths are compared with the mean of the rows
+    given: nothing but the rows of one namespace has a part in its scores.
+
+    Args:
+        words: the words of the question; rows that are not among ``rids`` have no part.
+        rids: distinct, ascending, shape (n,).
+        lengths: how many words each row has, shape (n,).
+        total: how many rows could have matched.
+
+    Source: Robertson, Zaragoza, FnTIR 3(4), 2009, with binary term frequencies; the weight of a word is that of Lucene.
+    """
+    norms = _K1 * (1.0 - _B + _B * lengths / max(1.0, float(lengths.mean()))) if len(rids) else np.empty(0)
+    scores = np.zeros(len(rids))
+    for word in words:
+        at = np.searchsorted(rids, word.rids[among(word.rids, rids)])
+        count = min(word.count, total)
+        scores[at] += np.log1p((total - count + 0.5) / (count + 0.5)) * (_K1 + 1.0) / (1.0 + norms[at])
+    return scores
