@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "crypto": "what encryption costs: a sealed store beside a plain one, in one run",
     "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
+    "tune": "weights of the ranking signals, fitted to your own labelled conversations",
     "store": "what the store costs beside the raw libraries and beside Chroma, in one run",
 }
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ums_core import Draft, MemoryStore, Query, UnifiedSettings, open_store
+from ums_core import Draft, Hit, MemoryStore, Query, UnifiedSettings, open_store
 from ums_core.bench.locomo_data import Conversation, Turn
 from ums_core.errors import MissingExtra
 from ums_core.ranking.rrf import rrf
@@ -89,9 +89,12 @@ class UmsRanker:
 
     def asked(self, question: str, **options: object) -> list[str]:
         """The ids of the hits of a query with options of its own."""
-        assert self._store is not None, "prepare() comes before rank()"
-        hits = self._store.search(Query(text=question, namespace=self._namespace, k=DEPTH, **options))  # type: ignore[arg-type]  # checked by Query
-        return [hit.memory.id for hit in hits]
+        return [hit.memory.id for hit in self.hits(question, **options)]
+
+    def hits(self, question: str, **options: object) -> list[Hit]:
+        """The hits of a query with options of its own."""
+        assert self._store is not None, "prepare() comes before the questions"
+        return self._store.search(Query(text=question, namespace=self._namespace, **{"k": DEPTH, **options}))  # type: ignore[arg-type]  # checked by Query
 
     def view(self, **options: object) -> "UmsView":
         """The same store asked in another way."""
