@@ -5,16 +5,12 @@ import copy
 import gc
 import json
 import pickle
-from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
-from llama_index.core.base.llms.types import ToolCallBlock
-from llama_index.core.llms import ChatMessage, ChatResponse, ChatResponseAsyncGen, LLMMetadata, MockLLM
-from llama_index.core.llms.function_calling import FunctionCallingLLM
-from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import Memory
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import VectorStoreQuery
@@ -24,6 +20,7 @@ from llama_index.storage.chat_store.ums import UMSChatStore
 from llama_index.storage.kvstore.ums import UMSKVStore
 from llama_index.vector_stores.ums import UMSVectorStore
 from llama_index_ums.link import environment_store
+from llama_index_ums.testing.agent import ScriptedLLM, calls, repeats
 
 from ums_core import EnhancedMemoryStore, MemoryStore, UnifiedSettings, open_store
 from ums_core.settings.database import url_of
@@ -32,38 +29,10 @@ from ums_core.settings.database import url_of
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 
 
-class Scripted(MockLLM, FunctionCallingLLM):
-    """A model that answers with all that it was shown, and first calls a tool if the user asks for the time."""
-
-    @property
-    def metadata(self) -> LLMMetadata:
-        return LLMMetadata(is_function_calling_model=True)
-
-    async def astream_chat_with_tools(self, tools: Sequence[Any], **kwargs: Any) -> ChatResponseAsyncGen:  # noqa: ANN401, ARG002  # the framework's signature
-        shown: list[ChatMessage] = kwargs["chat_history"]
-
-        async def stream() -> AsyncGenerator[ChatResponse, None]:
-            yield ChatResponse(message=self._answer(shown))
-
-        return stream()
-
-    def get_tool_calls_from_response(
-        self,
-        response: ChatResponse,
-        **_: Any,  # noqa: ANN401  # as above
-    ) -> list[ToolSelection]:
-        calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
-        return [ToolSelection(tool_id=str(c.tool_call_id), tool_name=c.tool_name, tool_kwargs={}) for c in calls]
-
-    def _prepare_chat_with_tools(self, *_: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
-        return kwargs
-
-    @staticmethod
-    def _answer(shown: list[ChatMessage]) -> ChatMessage:
-        if "time" in (shown[-1].content or "") and shown[-1].role == "user":
-            call = ToolCallBlock(tool_call_id="1", tool_name="clock", tool_kwargs={})
-            return ChatMessage(role="assistant", blocks=[call])
-        return ChatMessage(role="assistant", content="I saw: " + " | ".join(message.content or "" for message in shown))
+def script(shown: list[ChatMessage]) -> ChatMessage:
+    """Call a tool where the user asks for the time, else repeat what was shown."""
+    last = shown[-1]
+    return calls("clock") if last.role == "user" and "time" in (last.content or "") else repeats(shown)
 
 
 def clock() -> str:
@@ -72,7 +41,7 @@ def clock() -> str:
 
 
 def agent(kind: str) -> FunctionAgent | AgentWorkflow:
-    one = FunctionAgent(name="one", description="d", llm=Scripted(), tools=[clock], system_prompt="Be kind.")
+    one = FunctionAgent(name="one", description="d", llm=ScriptedLLM(script), tools=[clock], system_prompt="Be kind.")
     return AgentWorkflow(agents=[one], root_agent="one") if kind == "workflow" else one
 
 
