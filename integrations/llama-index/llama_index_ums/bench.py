@@ -56,8 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--nodes", type=int, default=10_000, help="what each store holds (default 10000)")
     parser.add_argument("--batch", type=int, default=1000, help="nodes that are added at once (default 1000)")
     parser.add_argument("--rounds", type=int, default=5, help="of which the median counts (default 5)")
+    parser.add_argument("--ums-only", action="store_true", help="leave the others out, for a closer look at the ratio")
     args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as directory, _contestants(Path(directory)) as contestants:
+    with tempfile.TemporaryDirectory() as directory, _contestants(Path(directory)) as everybody:
+        contestants = everybody[:2] if args.ums_only else everybody
         _fill(contestants, args.nodes)
         for number in range(args.rounds):
             _round(contestants, number, args.batch)

@@ -25,6 +25,8 @@ _ADDED = (CONTENT, KIND, "document_id", "doc_id", SOURCE)
 _KINDS: Mapping[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (Document, ImageDocument, ImageNode, IndexNode, Node, TextNode)
 }
+# Made once: json.dumps would make an encoder a call.
+_ENCODED = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def draft_of(node: BaseNode, namespace: tuple[str, ...], *, embedded: bool) -> Draft:
@@ -43,11 +45,11 @@ def draft_of(node: BaseNode, namespace: tuple[str, ...], *, embedded: bool) -> D
     metadata: dict[str, Any] = content["metadata"]
     text = node.get_content(metadata_mode=MetadataMode.NONE)
     if isinstance(node, TextNode):
-        del content["text"]
+        content.pop("text", None)
     if metadata.keys().isdisjoint(_ADDED):
-        del content["metadata"]
+        content.pop("metadata", None)
     source = node.ref_doc_id or "None"
-    kept = {CONTENT: json.dumps(content, ensure_ascii=False), KIND: node.class_name()}
+    kept = {CONTENT: _ENCODED(content), KIND: node.class_name()}
     kept |= dict.fromkeys(("document_id", "doc_id", SOURCE), source)
     draft: dict[str, Any] = {"id": node.node_id, "namespace": namespace, "text": text, "metadata": {**metadata, **kept}}
     if embedded and node.embedding is not None:
