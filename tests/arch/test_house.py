@@ -27,6 +27,7 @@ OPTIONAL = {
     "wordllama": "encoders/static.py",
     "sentence_transformers": "encoders/sentence_transformer.py",
     "httpx": "channels/transport.py",
+    "websockets": "channels/streaming.py",
     "fastapi": "service/",
     "limits": "service/rates.py",
     "opentelemetry": "service/tracing.py",

@@ -1,11 +1,14 @@
 """The channel to a service: the same verbs, over HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NoReturn, Self
 
+from ums_core.channels.streaming import follow, send
 from ums_core.channels.transport import RemoteOptions, Transport
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
+from ums_core.records.event import Event
 from ums_core.wire import calls
+from ums_core.wire.stream import Ack
 
 __all__ = ["RemoteStore"]
 
@@ -104,6 +107,25 @@ class RemoteStore:
     def health(self) -> Health:
         """Whether the service takes writes, and what stands behind its answers."""
         return self._transport.send(calls.health())
+
+    def stream(self, drafts: Iterable[tuple[str, Draft]]) -> Iterator[Ack]:
+        """Store drafts one by one as they come, each under its idempotency key; the answers in their order.
+
+        A draft is durable when its answer comes. After a drop, what was not answered is sent again, and stored once.
+
+        Raises:
+            TryLater, ServiceUnreachable: nothing was answered for as many connections as the options allow.
+            MissingExtra: websockets is not installed.
+        """
+        return send(self._transport, drafts)
+
+    def events(self, after: int) -> Iterator[Event]:
+        """The changes of the store after a number, such as ``health().seq``, as they come; it does not end by itself.
+
+        Raises:
+            TryLater, ServiceUnreachable: nothing came for as many connections as the options allow.
+        """
+        return follow(self._transport, after)
 
     def close(self) -> None:
         """Let calls under way end, and the connections go; the service goes on. A second call does nothing."""

@@ -2,7 +2,7 @@
 
 import random
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, SettingsError, StoreClosed, UMSError
 from ums_core.wire.calls import Call
+from ums_core.wire.problem import load_problem
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +26,9 @@ T = TypeVar("T")
 _PASSING = frozenset({429, 502, 503, 504})
 _PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 _USER_AGENT = "ums-core"
+# A stream says something every ten seconds.
+_SILENCE_S = 30.0
+_OK = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +102,16 @@ class Transport:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not token.strip():
             raise SettingsError("the token of a service is a line of ASCII characters: what `ums tokens create` prints")
         self.url = url.rstrip("/")
-        self._options = options
+        self.loopback = loopback
+        self.options = options
         self._httpx = _httpx()
+        self.tls = _certificates(options.ca_file)
         self._client = self._httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {token.strip()}", "User-Agent": _USER_AGENT},
             timeout=self._httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s),
             limits=self._httpx.Limits(max_connections=options.connections),
-            verify=_certificates(options.ca_file),
+            verify=self.tls or True,
             follow_redirects=False,
             # A proxy of the environment has no business with what stays on this machine.
             trust_env=not loopback,
@@ -127,7 +133,7 @@ class Transport:
             attempt = 0
             while True:
                 attempt += 1
-                last = attempt == self._options.attempts
+                last = attempt == self.options.attempts
                 try:
                     status, body = self._exchange(call)
                 except ServiceUnreachable as error:
@@ -143,6 +149,41 @@ class Transport:
                         raise
                     self._pause(attempt, after)
 
+    def lines(self, path: str, headers: Mapping[str, str]) -> Iterator[str]:
+        """The lines of an answer that goes on, as they come.
+
+        Raises:
+            UMSError: what the service raised.
+            ServiceUnreachable: it broke off, or was silent for too long.
+            StoreClosed: after ``close()``.
+        """
+        if self._closed:
+            raise self._gone()
+        timeout = self._httpx.Timeout(_SILENCE_S, connect=self.options.connect_timeout_s)
+        try:
+            with self._client.stream("GET", path, headers=headers, timeout=timeout) as answer:
+                if answer.status_code != _OK:
+                    raise load_problem(answer.status_code, answer.read())
+                yield from answer.iter_lines()
+        except self._httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header fields that say who asks."""
+        return {"Authorization": self._client.headers["Authorization"]}
+
+    def pause(self, failures: int, error: UMSError | None) -> None:
+        """Wait before the next attempt, as long as the error says at least.
+
+        Raises:
+            UMSError: the error itself, after ``attempts`` failures.
+            StoreClosed: after ``close()``.
+        """
+        if error is not None and failures >= self.options.attempts:
+            raise error
+        self._pause(failures, getattr(error, "retry_after_s", 0.0))
+
     def close(self) -> None:
         """Let calls under way end, and the connections go; a second call does nothing."""
         with self._state:
@@ -157,17 +198,17 @@ class Transport:
 
     def _exchange(self, call: Call[T]) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json"} if call.body else {}
-        deadline = monotonic() + self._options.timeout_s
+        deadline = monotonic() + self.options.timeout_s
         try:
             with self._client.stream(call.method, call.path, content=call.body or None, headers=headers) as answer:
                 body = bytearray()
                 for piece in answer.iter_bytes():
                     body += piece
-                    if len(body) > self._options.max_answer_bytes:
+                    if len(body) > self.options.max_answer_bytes:
                         raise RemoteError(f"the answer of {self.url} is larger than max_answer_bytes; ask for less")
                     if monotonic() > deadline:
                         raise ServiceUnreachable(
-                            f"{self.url} did not end its answer within {self._options.timeout_s:g} s"
+                            f"{self.url} did not end its answer within {self.options.timeout_s:g} s"
                         )
                 return answer.status_code, bytes(body)
         except self._httpx.TransportError as error:
@@ -223,9 +264,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _certificates(ca_file: str) -> bool | ssl.SSLContext:
+def _certificates(ca_file: str) -> ssl.SSLContext | None:
+    """What to trust; None is what httpx and websockets trust by themselves."""
     if not ca_file:
-        return True
+        return None
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
