@@ -11,10 +11,12 @@ from ums_core.errors import UMSError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "beir": "retrieval quality on a data set in BEIR's folder format",
     "crypto": "what encryption costs: a sealed store beside a plain one, in one run",
     "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
-    "tune": "weights of the ranking signals, fitted to your own labelled conversations",
+    "longmemeval": "retrieval quality on the official file of LongMemEval, abstentions apart",
     "store": "what the store costs beside the raw libraries and beside Chroma, in one run",
+    "tune": "weights of the ranking signals, fitted to your own labelled conversations",
 }
 
 

@@ -8,15 +8,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
-import numpy.typing as npt
 
-from ums_core.bench.locomo_data import Dataset, Question, load
+from ums_core.bench.locomo_data import Conversation, Dataset, Question, load
 from ums_core.bench.metrics import (
     any_at_k,
     ndcg_at_k,
@@ -25,6 +23,7 @@ from ums_core.bench.metrics import (
     session_ranking,
     session_recall_at_k,
 )
+from ums_core.bench.quality import evaluate
 from ums_core.bench.rankers import DEPTH, DRAWS, Bm25Ranker, RandomRanker, Ranker, RrfRanker, UmsRanker
 from ums_core.bench.report import Bar, Interval, interval, plot, print_table
 from ums_core.errors import InvalidInput
@@ -150,7 +149,13 @@ def rows(
     if not questions:
         raise InvalidInput("no question has usable evidence; there is nothing to measure")
     bar = Bar(len(questions) * sum(map(len, everyone.values())), progress)
-    scored = _evaluate(dataset, everyone, granularity, bar)
+    scored = evaluate(
+        [(conversation, conversation.questions) for conversation in dataset.conversations],
+        everyone,
+        lambda question: question.text,
+        lambda question, ranking, conversation: _score(question, ranking, conversation, granularity),
+        bar,
+    )
     categories = np.array([question.category for question in questions])
     pairs = (ANSWERABLE, ADVERSARIAL)
     out: list[Row] = []
@@ -172,31 +177,10 @@ def rows(
     return out
 
 
-def _evaluate(
-    dataset: Dataset, everyone: Mapping[str, Sequence[Ranker]], granularity: str, bar: Bar
-) -> dict[str, npt.NDArray[np.float64]]:
-    """The measures of each contestant, shape (questions, measures): the mean of its draws where it has several."""
-    scored: dict[str, list[list[tuple[float, ...]]]] = {name: [[] for _ in draws] for name, draws in everyone.items()}
-    with ExitStack() as open_:
-        for draws in everyone.values():
-            for ranker in draws:
-                open_.enter_context(closing(ranker))
-        # All on one conversation before the next: they may share a store.
-        for conversation in dataset.conversations:
-            session_of = {turn.dia_id: turn.session for turn in conversation.turns}
-            for name, draws in everyone.items():
-                for ranker, found in zip(draws, scored[name], strict=True):
-                    ranker.prepare(conversation)
-                    for question in conversation.questions:
-                        ranking = ranker.rank(question.text)[:DEPTH]
-                        found.append(_score(question, ranking, session_of, granularity))
-                        bar.step()
-    return {name: np.mean(np.array(draws), axis=0) for name, draws in scored.items()}
-
-
 def _score(
-    question: Question, ranking: Sequence[str], session_of: dict[str, str], granularity: str
+    question: Question, ranking: Sequence[str], conversation: Conversation, granularity: str
 ) -> tuple[float, ...]:
+    session_of = {turn.dia_id: turn.session for turn in conversation.turns}
     gold: Collection[str] = question.gold
     if granularity == "session":
         ranking = session_ranking(ranking, session_of)
