@@ -4,7 +4,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -109,11 +109,11 @@ def _write_graph(model: "SentenceTransformer", path: Path) -> None:
         import torch  # noqa: PLC0415  # comes with sentence-transformers
     except ImportError as e:
         raise MissingExtra(f"{e.name} is not installed: pip install 'ums-core[onnx-export]'") from e
-    transformer = model[0].auto_model.eval()
+    transformer = cast("torch.nn.Module", model[0].auto_model).eval()
     example = model.tokenizer(["a first text of some words", "and a second"], padding=True, return_tensors="pt")
     names = list(example.keys())
 
-    class Tokens(torch.nn.Module):  # type: ignore[misc]  # seen as Any, for the import of torch is optional
+    class Tokens(torch.nn.Module):
         """The transformer with its inputs by place, and with one output."""
 
         def __init__(self) -> None:
