@@ -95,13 +95,13 @@ class UMSMemory(BaseMemory):
         """Make this the memory of a context that has one: ``agent.run(memory=…, ctx=ctx)`` would keep the other."""
         await ctx.store.set("memory", self)
 
-    def get(self, input: str | ChatMessage | None = None, **options: Any) -> list[ChatMessage]:
+    def get(self, input: str | ChatMessage | None = None, **options: Any) -> list[ChatMessage]:  # noqa: A002, ANN401  # as Memory's
         """The window, and with it what ``input``, or else the last user message, brings to mind."""
         kept, lines = self._look(self._link.sync, input)
         contents = waited(self._read(kept, input, options)) if self.memory_blocks else {}
         return self._arranged(kept, contents, lines)
 
-    async def aget(self, input: str | ChatMessage | None = None, **options: Any) -> list[ChatMessage]:
+    async def aget(self, input: str | ChatMessage | None = None, **options: Any) -> list[ChatMessage]:  # noqa: A002, ANN401  # as above
         """The window and what is recalled, as ``get`` gives them."""
         kept, lines = await self._link.door.run(lambda store: self._look(store, input))
         return self._arranged(kept, await self._read(kept, input, options), lines)
