@@ -36,6 +36,7 @@ __all__ = ["StoreRefusals"]
 
 # What the caller of one store cannot bring about by what it says.
 NOT_BY_INPUT = {
+    "ModelNotExportable",  # of a model, not of a store
     *("UMSError", "InvalidInput", "StorageError", "TryLater"),  # roots, never raised themselves
     *("Unauthenticated", "Forbidden", "TooLarge", "RateLimited", "Overloaded", "RemoteError"),  # of a service's state
     *("IndexRecovering", "MissingExtra"),  # of the machine's state
