@@ -60,7 +60,7 @@ class Profile:
     reply: float = 0.0
 
 
-# Fitted; docs/explanation/ranking.md has the evidence for each and the command.
+# Rounded between the fits for three embedders; docs/explanation/ranking.md has the evidence for each.
 DIALOGUE = Profile(
     dense=0.5,
     lexical=0.5,
