@@ -18,6 +18,7 @@ import pytest
 
 from ums_core import LocalStore, Memory, Query
 from ums_core.testing.samples import assert_found, unit
+from ums_core.testing.sealed import SEALED
 from ums_core.testing.worker import Worker, WorkerError
 from ums_core.testing.workload import NOTES, Churn, Effect, Ledger, Place, churn, main, perform, rare_word, version_of
 
@@ -235,6 +236,22 @@ def test_orders_are_answered_line_by_line(tmp_path: Path) -> None:
         books.notes.add("picture")
         assert books.read(tmp_path / "ledger") == 5
         books.audit(store, place)
+
+
+def test_an_obedient_process_erases_and_rotates(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "memory.db"), security=SEALED)
+    orders = [
+        {"verb": "add", "effect": {"a-1": 0, "a-2": 0}},
+        {"verb": "erase", "ids": ["a-1"]},
+        {"verb": "rotate"},
+        {"verb": "count"},
+    ]
+    said: list[dict[str, Any]] = []
+    main(["obey", place.to_json()], map(json.dumps, orders), lambda line: said.append(json.loads(line)))
+    receipt, key, count = (line["answer"] for line in said[2:])
+    assert (receipt["ids"], count) == (["a-1"], 1)
+    with place.open() as store:
+        assert store.key_state().active == key
 
 
 def test_a_process_can_do_without_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """What an answer may carry: turns around, sessions together, a budget, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from ums_core import Draft, LocalStore, Query, UnifiedSettings, open_store
+from ums_core.encoders.hashing import HashingEmbedder
 
 LONG_PAST = datetime(2001, 1, 1, tzinfo=UTC)
 
@@ -162,3 +165,25 @@ def test_pages_go_on_while_something_expires(store: LocalStore) -> None:
     assert [h.memory.id for h in (*first, *second)] == [
         h.memory.id for h in store.search(Query(text="spare boat", mode="keyword", k=4))
     ]
+
+
+class _Interrupted(HashingEmbedder):
+    """Embeds a question after something else has happened."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.meanwhile: list[Callable[[], object]] = []
+
+    def embed_query(self, text: str) -> npt.NDArray[np.float32]:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return super().embed_query(text)
+
+
+def test_a_memory_that_came_while_the_question_was_embedded_is_found() -> None:
+    embedder = _Interrupted(16)
+    with open_store(UnifiedSettings.for_testing(), embedder=embedder) as store:
+        store.add([Draft(id="old", text="a crane by the river")])
+        store.delete(["old"])
+        embedder.meanwhile.append(lambda: store.add([Draft(id="new", text="a heron by the lake")]))
+        assert [hit.memory.id for hit in store.search(Query(text="where is the heron?"))] == ["new"]

@@ -360,7 +360,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str) ->
 
 @pytest.mark.parametrize("name", ["", "?"])
 def test_a_name_like_no_other_is_refused_with_all_of_them(name: str) -> None:
-    with pytest.raises(SettingsError, match="static, hashing, sentence-transformers, none"):
+    with pytest.raises(SettingsError, match="static, hashing, onnx, sentence-transformers, none"):
         make_embedder(name, 256)
 
 
