@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import pytest
+from thorough import count
 
 from ums_core import (
     Draft,
@@ -66,6 +67,7 @@ class Places:
 
 class LocalStoreSuite(MemoryStoreSuite):
     backend: ClassVar[str]
+    examples = count(25, 60)
     security: ClassVar[Mapping[str, object]] = {}
 
     @staticmethod

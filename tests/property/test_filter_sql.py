@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import count
 
 from ums_core.records import Filter, Memory
 from ums_core.records.filter import FIELDS, GROUPS, OPERATORS, TIME_FIELDS
@@ -240,7 +241,7 @@ def assert_same(connection: Any, held: Sequence[Memory], condition: Filter) -> N
     assert [row[0] for row in kept] == [number for number, each in enumerate(expected) if each], (condition, sql)
 
 
-@settings(max_examples=350, deadline=None)
+@settings(max_examples=count(120, 350), deadline=None)
 @given(case=cases())
 def test_sql_and_evaluator_agree(connection: Any, case: tuple[list[Memory], list[Filter]]) -> None:  # noqa: ANN401  # as above
     held, conditions = case
@@ -249,7 +250,7 @@ def test_sql_and_evaluator_agree(connection: Any, case: tuple[list[Memory], list
         assert_same(connection, held, condition)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=count(80, 250), deadline=None)
 @given(case=cases())
 def test_the_dict_form_survives_json(case: tuple[list[Memory], list[Filter]]) -> None:
     for condition in case[1]:
@@ -259,7 +260,7 @@ def test_the_dict_form_survives_json(case: tuple[list[Memory], list[Filter]]) ->
         assert [matches(again, memory) for memory in case[0]] == [matches(condition, memory) for memory in case[0]]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=count(80, 250), deadline=None)
 @given(case=cases())
 def test_filters_obey_the_laws_of_de_morgan(case: tuple[list[Memory], list[Filter]]) -> None:
     held, (one, other, *_) = case
