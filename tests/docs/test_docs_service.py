@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ums_core import UnifiedSettings
+from ums_core.service import reference
 from ums_core.service.app import create_app
 from ums_core.service.logs import FIELDS
 from ums_core.service.metrics import Metrics
@@ -30,6 +32,11 @@ def test_every_route_and_schema_is_in_the_reference() -> None:
     headings = [line for line in made.splitlines() if line.startswith("## ")]
     assert headings == [line for line in page.splitlines() if line.startswith("## ")]
     assert "## `POST /memory/add`" in headings
+
+
+def test_the_reference_is_printed_by_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(reference.__file__), run_name="__main__")
+    assert capsys.readouterr().out == markdown(create_app(UnifiedSettings.for_testing()).openapi())
 
 
 def test_every_metric_is_documented_and_no_other() -> None:

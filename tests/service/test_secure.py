@@ -1,5 +1,6 @@
 """The production preset starts with what is fit, and says all that is not."""
 
+import runpy
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from ums_core.cli.app import app
 from ums_core.errors import SettingsError
+from ums_core.service import secure
 from ums_core.service.secure import check, main
 from ums_core.settings import ServiceSettings, UnifiedSettings
 from ums_core.settings.database import url_of
@@ -52,7 +54,7 @@ def test_a_certificate_comes_with_its_key() -> None:
 
 def test_without_a_key_production_does_not_start(directory: Path) -> None:
     with pytest.raises(SettingsError):
-        main()
+        runpy.run_path(str(secure.__file__), run_name="__main__")
     assert not (directory / "memory.db").exists()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ from ums_core.errors import (
 )
 from ums_core.settings.database import url_of
 from ums_core.storage.connect import is_plain
-from ums_core.storage.copies import checked, database_id_of
+from ums_core.storage.copies import checked, connector_of, database_id_of
+from ums_core.storage.exclusive import check_rows
 from ums_core.testing.sealed import SEALED, TEST_KEY
 
 pytestmark = pytest.mark.needs_sqlcipher
@@ -212,21 +214,18 @@ def test_an_encryption_that_was_cut_off_is_done_by_the_next_call(
         assert_whole(store)
 
 
-def test_a_copy_that_lost_a_row_takes_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "memory.db"
-    filled(path, sealed=False)
-    real = __import__("ums_core.storage.exclusive", fromlist=["check_pages"]).check_pages
-
-    def lose(connection: object, where: Path) -> None:
-        real(connection, where)
-        if where != path:
-            connection.execute("PRAGMA query_only=OFF")  # type: ignore[attr-defined]
-            connection.execute("DELETE FROM kv")  # type: ignore[attr-defined]
-
-    monkeypatch.setattr("ums_core.storage.exclusive.check_pages", lose)
-    with pytest.raises(NotADatabase, match="kv"):
-        encrypt_store(settings(path, sealed=True))
-    assert is_plain(path)
+def test_a_copy_that_lost_a_row_is_noticed(tmp_path: Path) -> None:
+    whole, less = tmp_path / "whole.db", tmp_path / "less.db"
+    filled(whole, sealed=False)
+    shutil.copy(whole, less)
+    with (
+        closing(connector_of(whole, None).open(writable=False)) as original,
+        closing(connector_of(less, None).open(writable=True)) as copy,
+    ):
+        check_rows(original, copy, less)
+        copy.execute("DELETE FROM kv")
+        with pytest.raises(NotADatabase, match="kv"):
+            check_rows(original, copy, less)
 
 
 def test_what_cannot_be_encrypted_is_said(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ums_core.cli import __main__ as entry
 from ums_core.cli import show
 from ums_core.cli.app import app
 from ums_core.cli.context import Context, Group, exit_status, namespace_of, of
+from ums_core.testing.sealed import TEST_KEY
 
 ANA = ("users", "ana/lisbon")
 
@@ -200,18 +201,24 @@ def test_a_command_may_stand_outside_of_the_application() -> None:
     assert CliRunner().invoke(alone, []).stdout == "None\n"
 
 
-def test_recovering_is_status_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("faiss", reason="only a graph recovers")
-    monkeypatch.setenv("AI_DATABASE__BACKEND", "faiss")
-    monkeypatch.setenv("AI_MODEL__EMBEDDER", "hashing:8")
-    path = tmp_path / "many.db"
-    with Context(str(path)).store(create=True) as store:
-        store.add([Draft(text=f"thing {n}") for n in range(6000)])
-    for snapshot in tmp_path.glob("many.db*.index"):
-        snapshot.unlink()
+@pytest.mark.needs_sqlcipher
+def test_a_database_that_takes_no_writes_is_status_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AI_MODEL__EMBEDDER": "hashing:8",
+        "AI_SECURITY__ENCRYPT_AT_REST": "true",
+        "AI_SECURITY__ENCRYPTION_KEY": TEST_KEY,
+    }.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "memory.db"
+    older = b""
+    for text in ("first", "second"):
+        older = path.read_bytes() if path.exists() else older
+        with Context(str(path)).store(create=True) as store:
+            store.add([Draft(text=text)])
+    assert ums("--db", str(path), "info").exit_code == 0
+    path.write_bytes(older)
     run = ums("--db", str(path), "info", "--json")
-    status = json.loads(run.stdout)["status"]
-    assert run.exit_code == {"recovering": 4, "ok": 0}[status]
+    assert (json.loads(run.stdout)["status"], run.exit_code) == ("degraded", 4)
 
 
 def test_namespaces_are_written_as_paths_and_read_back() -> None:

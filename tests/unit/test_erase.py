@@ -153,15 +153,14 @@ def test_remembered_embeddings_are_forgotten(tmp_path: Path) -> None:
         assert store.add([Draft(text="still embeds")])
 
 
-def test_a_window_on_the_border_of_two_blocks_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ums_core.storage.traces._BLOCK", 100)
+def test_a_window_on_the_border_of_two_blocks_is_found(tmp_path: Path) -> None:
     key = bytes(range(32))
     piece = b"0123456789abcdefghij"
     traces = fingerprints(key, [piece, b"tiny", b"aaaaaaaaaaaaaaaaaaaa"])
     assert len(traces) == 1
     for start in range(70, 130):
         (tmp_path / "f").write_bytes(b"\0" * start + piece)
-        assert found(key, traces, blocks_of(tmp_path / "f")) == set(traces)
-        assert found(b"x" * 32, traces, blocks_of(tmp_path / "f")) == set()
+        assert found(key, traces, blocks_of(tmp_path / "f", 100)) == set(traces)
+        assert found(b"x" * 32, traces, blocks_of(tmp_path / "f", 100)) == set()
     assert list(blocks_of(tmp_path / "gone")) == []
     assert found(key, traces, [b"short"]) == set()

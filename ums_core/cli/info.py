@@ -16,7 +16,7 @@ def info(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what the database holds and how it is; the exit status is 4 while an index is rebuilt."""
+    """Print what the database holds and how it is; the exit status is 4 while it takes no writes."""
     context = of(ctx)
     path = context.settings().database.path
     with context.store() as store:

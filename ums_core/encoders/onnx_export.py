@@ -56,7 +56,7 @@ class Exported:
     cosine_min: float
 
 
-def export(name_or_path: str, folder: Path, *, int8: bool = False) -> Exported:
+def export(name_or_path: str, folder: Path, *, int8: bool = False, least_cosine: float | None = None) -> Exported:
     """Make a folder for the encoder ``onnx`` of a Sentence Transformers model; it appears whole, or not at all.
 
     Takes some tens of seconds and three times the memory of the weights.
@@ -65,6 +65,7 @@ def export(name_or_path: str, folder: Path, *, int8: bool = False) -> Exported:
         name_or_path: a folder, or a name on the hub.
         folder: where to; must not exist.
         int8: whether the weights are kept in eight bits, one scale a row.
+        least_cosine: how near every vector of a sample must be to the original's; None: 0.95 with ``int8``, else 0.999.
 
     Raises:
         InvalidInput: there is something at ``folder``.
@@ -90,7 +91,7 @@ def export(name_or_path: str, folder: Path, *, int8: bool = False) -> Exported:
             for file in made.glob("float.onnx*"):
                 file.unlink()
         cosines = _cosines(model, made)
-        least = _LEAST_COSINE_INT8 if int8 else _LEAST_COSINE
+        least = least_cosine if least_cosine is not None else _LEAST_COSINE_INT8 if int8 else _LEAST_COSINE
         if not cosines.min() >= least:
             raise ModelNotExportable(
                 f"the graph of {name_or_path!r} gives other vectors than the model: the least cosine is "

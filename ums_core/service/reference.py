@@ -79,5 +79,5 @@ def _kind(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "any JSON"))
 
 
-if __name__ == "__main__":  # pragma: no cover  # the function above is tested
+if __name__ == "__main__":
     sys.stdout.write(markdown(create_app(UnifiedSettings.for_testing()).openapi()))

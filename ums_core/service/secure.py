@@ -63,5 +63,5 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-if __name__ == "__main__":  # pragma: no cover  # what it calls is tested
+if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ from ums_core.storage.complaint import translated
 from ums_core.storage.connect import Connection, Connector, alone
 from ums_core.storage.files import replace_durably, sync_directory
 
-__all__ = ["changed_kind", "check_alone", "check_pages", "exclusive", "rekey"]
+__all__ = ["changed_kind", "check_alone", "check_pages", "check_rows", "exclusive", "rekey"]
 
 
 @contextmanager
@@ -73,10 +73,7 @@ def changed_kind(connector: Connector, page_key: bytes | None) -> None:
             checked = target.open(writable=False)
             try:
                 check_pages(checked, copy)
-                for table in ("memories", "passages", "journal", "kv"):
-                    count = f"SELECT count(*) FROM {table}"
-                    if checked.execute(count).fetchone() != connection.execute(count).fetchone():
-                        raise NotADatabase(f"{copy} does not hold every row of {table}; the database was left as it is")
+                check_rows(connection, checked, copy)
             finally:
                 checked.close()
             with path.open("r+b") as old:
@@ -103,6 +100,18 @@ def check_pages(connection: Connection, path: Path) -> None:
     said += [row[0] for row in run("PRAGMA cipher_integrity_check").fetchall()]
     if said:
         raise NotADatabase(f"{path} is damaged: {said[0]}; restore a backup")
+
+
+def check_rows(original: Connection, copy: Connection, path: Path) -> None:
+    """Whether a copy holds as many rows as what it was made of.
+
+    Raises:
+        NotADatabase: it does not.
+    """
+    for table in ("memories", "passages", "journal", "kv"):
+        count = f"SELECT count(*) FROM {table}"
+        if copy.execute(count).fetchone() != original.execute(count).fetchone():
+            raise NotADatabase(f"{path} does not hold every row of {table}; the database was left as it is")
 
 
 def check_alone(journal_mode: str, path: Path) -> None:

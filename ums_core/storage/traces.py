@@ -55,7 +55,7 @@ def found(key: bytes, traces: Sequence[str], blocks: Iterable[bytes]) -> set[str
     return seen
 
 
-def blocks_of(path: Path) -> Iterator[bytes]:
+def blocks_of(path: Path, size: int = _BLOCK) -> Iterator[bytes]:
     """A file in blocks that overlap, so that no window falls between two; nothing where it is gone."""
     try:
         file = path.open("rb")
@@ -63,7 +63,7 @@ def blocks_of(path: Path) -> Iterator[bytes]:
         return
     with file:
         tail = b""
-        while block := file.read(_BLOCK):
+        while block := file.read(size):
             yield tail + block
             tail = (tail + block)[1 - _WIDTHS[0] :]
 
