@@ -274,3 +274,11 @@ def test_a_file_goes_to_the_side_that_is_named(monkeypatch: pytest.MonkeyPatch, 
         assert held() == []
         with service.store("acme") as shared:
             assert sorted(memory.text for memory in shared.scan().memories) == ["ice floats", "water boils"]
+        found = ums("--db", "m.db", "search", "does ice sink?", "--channel", "both")
+        assert "global" in found.stdout
+        assert "ice floats" in found.stdout
+        assert found.stderr == ""
+        assert "nothing found" in ums("--db", "m.db", "search", "does ice sink?").stderr
+    missed = ums("--db", "m.db", "search", "does ice sink?", "--channel", "both")
+    assert missed.exit_code == 0
+    assert "the global side did not answer: " in missed.stderr

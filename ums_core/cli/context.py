@@ -9,7 +9,7 @@ from typer import Context as TyperContext
 from typer import Exit
 from typer.core import TyperGroup
 
-from ums_core import LocalStore, UMSError, UnifiedSettings, open_store
+from ums_core import LocalStore, MemoryStore, UMSError, UnifiedSettings, open_channel, open_store
 from ums_core.cli.show import complain
 from ums_core.errors import DatabaseBusy, InvalidInput, MemoryNotFound, NotADatabase
 from ums_core.settings.database import url_of
@@ -58,6 +58,16 @@ class Context:
         if not create and not path.exists():
             raise NotADatabase(f"there is no database at {path}; name another with --db FILE or AI_DATABASE__URL")
         return open_store(settings)
+
+    def channel(self) -> MemoryStore:
+        """The store of the channel that ``AI_CHANNEL`` names, for a command that reads; close it, or use ``with``.
+
+        Raises:
+            NotADatabase: it is the one on this device, and there is none.
+            UMSError: as :func:`ums_core.open_channel`.
+        """
+        settings = self.settings()
+        return self.store() if settings.channel == "personal" else open_channel(settings)
 
 
 def of(ctx: TyperContext) -> Context:

@@ -11,6 +11,7 @@ from ums_core import Hit, Query
 from ums_core.cli.context import namespace_of, of
 from ums_core.cli.show import label, print_json, print_table, tell
 from ums_core.errors import InvalidFilter
+from ums_core.records.query import Hits
 
 __all__ = ["search"]
 
@@ -31,6 +32,10 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         str | None,
         typer.Option("--filter", metavar="JSON", help='A condition on fields, such as \'{"role": "user"}\'.'),
     ] = None,
+    channel: Annotated[
+        Literal["personal", "global", "both"],
+        typer.Option(help="Which side of a dual store is asked, where AI_CHANNEL=dual."),
+    ] = "personal",
     rerank: Annotated[
         bool | None,
         typer.Option(
@@ -51,8 +56,9 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         filter=_filter(where),
         use_cross_encoder=rerank,
         explain=explain,
+        channel=channel,
     )
-    with of(ctx).store() as store:
+    with of(ctx).channel() as store:
         hits = store.search(query)
     if as_json:
         print_json(hits)
@@ -61,7 +67,11 @@ def search(  # noqa: PLR0913  # each is an option of the command line
     elif explain:
         _print_explained(hits)
     else:
-        print_table(("score#", "when", "who", "namespace", "id", "text"), [_line(hit) for hit in hits])
+        sides = [(hit.channel,) if hit.channel else () for hit in hits]
+        headers = ("score#", *(("side",) if any(sides) else ()), "when", "who", "namespace", "id", "text")
+        print_table(headers, [_line(hit, *side) for hit, side in zip(hits, sides, strict=True)])
+    if isinstance(hits, Hits) and hits.degraded is not None:
+        tell(f"the global side did not answer: {hits.degraded}")
     if any(hit.reranked is False for hit in hits):
         tell("the cross-encoder ran out of time; the hits keep the order without it")
 
@@ -78,11 +88,12 @@ def _filter(text: str | None) -> dict[str, object] | None:
     return condition
 
 
-def _line(hit: Hit) -> tuple[str, ...]:
+def _line(hit: Hit, *side: str) -> tuple[str, ...]:
     memory = hit.memory
     when = memory.occurred_at or memory.created_at
     return (
         f"{hit.score:.3f}",
+        *side,
         f"{when:%Y-%m-%d}",
         memory.speaker or memory.role or "",
         label(memory.namespace),
