@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from os import PathLike
 from threading import Lock
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
@@ -157,7 +157,7 @@ class EnhancedMemoryStore:
         """Put the database and its indexes under a new data key; see ``LocalStore.rotate``."""
         return await self._hop(lambda: self._local("rotate").rotate())
 
-    async def backup(self, path: Path) -> Backup:
+    async def backup(self, path: str | PathLike[str]) -> Backup:
         """Copy the database, as it is at one moment, into a file; see ``LocalStore.backup``."""
         return await self._hop(lambda: self._local("backup").backup(path))
 

@@ -149,6 +149,16 @@ def test_a_backup_of_the_other_kind_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new.db").exists()
 
 
+def test_a_backup_is_named_by_a_string_too_and_by_nothing_else(tmp_path: Path) -> None:
+    chosen = filled(tmp_path / "memory.db", sealed=False)
+    with open_store(chosen) as store:
+        assert store.backup(str(tmp_path / "backup")).path == tmp_path / "backup"
+        for garbage in (None, 5, b"backup"):
+            with pytest.raises(InvalidInput, match="named by a path"):
+                store.backup(garbage)  # type: ignore[arg-type]  # on purpose
+    assert restore_store(str(tmp_path / "backup"), chosen, replace=True).memories == 19
+
+
 def test_a_backup_made_before_a_rotation_is_restored_after_it(tmp_path: Path) -> None:
     chosen = filled(tmp_path / "memory.db", sealed=True)
     with open_store(chosen) as store:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from os import PathLike
 from pathlib import Path
 
 from ums_core.channels.keys import key_source
@@ -50,8 +51,9 @@ class Backup:
     sealed: bool
 
 
-def back_up(database: Database, path: Path) -> Backup:
+def back_up(database: Database, path: str | PathLike[str]) -> Backup:
     """Copy an open database into a file, and check the copy; see ``LocalStore.backup``."""
+    path = _file(path)
     sealing = database.sealing
     page_key = None if sealing is None else sealing.page_key
     if path.exists() and path.samefile(database.path):
@@ -80,7 +82,9 @@ def back_up(database: Database, path: Path) -> Backup:
     return Backup(path=path, seq=found[0], memories=found[1], sealed=True)
 
 
-def restore_store(backup: Path, settings: UnifiedSettings | None = None, *, replace: bool = False) -> Backup:
+def restore_store(
+    backup: str | PathLike[str], settings: UnifiedSettings | None = None, *, replace: bool = False
+) -> Backup:
     """Put the content of a backup where the settings say, sealed as it was, and return what it holds.
 
     The backup is opened and every page checked before anything is replaced. The indexes are built anew at the next
@@ -98,6 +102,7 @@ def restore_store(backup: Path, settings: UnifiedSettings | None = None, *, repl
         DatabaseBusy: the database is open somewhere.
         KeyFailure: the source gives no key.
     """
+    backup = _file(backup)
     settings = settings or UnifiedSettings()
     check_production(settings)
     path = settings.database.path
@@ -169,6 +174,12 @@ def decrypt_store(settings: UnifiedSettings | None = None) -> Checked:
     anchor_path(path).unlink(missing_ok=True)
     envelope.destroy()
     return found
+
+
+def _file(path: object) -> Path:
+    if not isinstance(path, str | PathLike):
+        raise InvalidInput(f"a backup is named by a path, got {type(path).__name__}")
+    return Path(path)
 
 
 def _keys_of_backup(backup: Path, settings: UnifiedSettings) -> Keys | None:

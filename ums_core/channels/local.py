@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from os import PathLike
 from typing import Literal, Self, TypeVar
 
 from ums_core.channels.care import Backup, back_up
@@ -265,7 +265,7 @@ class LocalStore:
         self._writable()
         return rotated(self._database, self._indexes)
 
-    def backup(self, path: Path) -> Backup:
+    def backup(self, path: str | PathLike[str]) -> Backup:
         """Copy the database, as it is at one moment, into a file, and return what the copy holds.
 
         Reads and writes go on. The copy is opened and every page checked before it takes the place of an older one.
