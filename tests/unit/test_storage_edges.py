@@ -369,3 +369,25 @@ def test_a_large_namespace_is_listed_in_order_between_others_and_after_changes(
         found, cursor = [*found, *(memory.id for memory in page.memories)], page.cursor
     assert found == (left[::-1] if descending else left)
     assert len(store.scan(limit=9999, descending=descending).memories) == 2108
+
+
+def test_single_writes_wait_for_the_next_search_and_never_in_crowds(store: LocalStore, tmp_path: Path) -> None:
+    store.add([Draft(id="first", text="the first")])
+    store.search(Query(text="first", mode="vector"))
+    for number in range(300):
+        store.add([Draft(id=f"n{number}", text=f"number {number}")])
+        assert store._indexes._waiting_rows < 256
+    index = dict(store._indexes._held)["text"][1]
+    assert index.seq < store._database.head().seq == store.health().index_seq["text"]
+    with open_store(settings(tmp_path)) as other:
+        # One process writes between two writes of another, and what came goes again before anybody looks.
+        store.add([Draft(id="mine", text="a violin")])
+        other.add([Draft(id="theirs", text="a cello")])
+        store.add([Draft(id="late", text="a trumpet")])
+        store.delete(["n7", "mine"])
+        for each in (store, other):
+            assert [hit.memory.id for hit in each.search(Query(text="a cello", mode="vector", k=1))] == ["theirs"]
+            assert not {"mine", "n7"} & {
+                hit.memory.id for hit in each.search(Query(text="violin", mode="vector", k=400))
+            }
+            assert not each.verify()

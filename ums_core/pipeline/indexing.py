@@ -1,6 +1,7 @@
 """Keeps one index a modality in step with storage: at open, after each commit, and across processes."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +17,19 @@ __all__ = ["Indexes", "Journal"]
 
 MakeIndex = Callable[[str, EmbedderIdentity], tuple[VectorIndex, Path]]
 
+# Rows that wait for the next search, at most about: taking up many at once costs little more than one.
+_WAITING_ROWS = 256
+
 
 class Committed(Protocol):
     """One committed work, as an index sees it."""
 
     rebound: bool
+
+    @property
+    def size(self) -> int:
+        """How many rows came and went in it."""
+        ...
 
     def change(self, modality: str, dim: int) -> Change:
         """What it means for the index of a modality."""
@@ -85,6 +94,9 @@ class Indexes:
         # One at a time takes up changes: a committer, or a reader that found another process's commit.
         self._lock = threading.RLock()
         self._seq = 0
+        # Commits that no search has needed yet, with where the journal stood before each.
+        self._waiting: deque[tuple[Seq, Sequence[Committed]]] = deque()
+        self._waiting_rows = 0
 
     def open(self) -> None:
         """Load the snapshots, replay what came after them, and rebuild what cannot be trusted."""
@@ -96,27 +108,18 @@ class Indexes:
         seq = self._journal.head().seq
         if seq > self._seq:
             with self._lock:
+                self._take_up()
                 if seq > self._seq:
                     self._catch_up(seq)
         return self._held.get(modality)
 
     def committed(self, before: Seq, works: Sequence[Committed]) -> None:
-        """Take up the works of one commit, and what other processes committed before it."""
-        with self._lock:
-            if self._seq < before.seq or any(work.rebound for work in works):
-                self._catch_up(before.seq + len(works))
-                return
-            for modality, identity in self._journal.bindings().items():
-                if modality not in self._held:
-                    # Bound by one of these works: no earlier vector of the modality exists.
-                    index, self._paths[modality] = self._make(modality, identity)
-                    self._held[modality] = identity, index
-                _, index = self._held[modality]
-                changes = [work.change(modality, identity.dim) for work in works]
-                new = [change for change in changes if change.seq > index.seq]
-                if new:
-                    index.apply(new[0] if len(new) == 1 else _as_one(new))
-            self._seq = max(self._seq, before.seq + len(works))
+        """Note the works of one commit for the next search; take up those that wait when they are many."""
+        self._waiting.append((before, works))
+        self._waiting_rows += sum(work.size for work in works)
+        if self._waiting_rows >= _WAITING_ROWS:
+            with self._lock:
+                self._take_up()
 
     def refuse_while_recovering(self) -> None:
         """Raise while any index is being rebuilt.
@@ -135,6 +138,7 @@ class Indexes:
     def verify(self) -> list[str]:
         """Differences between each index and storage, in words; empty when the sets are equal."""
         with self._lock:
+            self._take_up()
             self._catch_up(self._journal.head().seq)
             return [
                 f"the {modality} index and storage differ by {len(odd)} rows"
@@ -143,7 +147,9 @@ class Indexes:
             ]
 
     def held(self) -> Mapping[str, VectorIndex]:
-        """The indexes by modality."""
+        """The indexes by modality, with every commit of this process."""
+        with self._lock:
+            self._take_up()
         return {modality: index for modality, (_, index) in self._held.items()}
 
     def settle(self) -> None:
@@ -158,6 +164,7 @@ class Indexes:
             StorageError: the disk refused; the old files stay.
         """
         with self._lock:
+            self._take_up()
             self._catch_up(self._journal.head().seq)
             for modality, (_, index) in self._held.items():
                 index.save(self._paths[modality])
@@ -165,9 +172,41 @@ class Indexes:
     def close(self) -> None:
         """Take up what other processes committed, then save and close every index."""
         with self._lock:
+            self._take_up()
             self._catch_up(self._journal.head().seq)
             for _, index in self._held.values():
                 index.close()
+
+    def _take_up(self) -> None:
+        """Take up what waits, in one change a modality."""
+        waiting = []
+        while self._waiting:
+            waiting.append(self._waiting.popleft())
+        self._waiting_rows = 0
+        end = self._seq
+        works: list[Committed] = []
+        for before, done in waiting:
+            if end < before.seq or any(work.rebound for work in done):
+                # Another process committed in between, or every vector is another one: storage knows it all.
+                last, latest = waiting[-1]
+                self._catch_up(last.seq + len(latest))
+                return
+            works += done
+            end = max(end, before.seq + len(done))
+        if end > self._seq:
+            for modality, identity in self._journal.bindings().items():
+                self._apply(modality, identity, works)
+            self._seq = end
+
+    def _apply(self, modality: str, identity: EmbedderIdentity, works: Sequence[Committed]) -> None:
+        if modality not in self._held:
+            # Bound by one of these works: no earlier vector of the modality exists.
+            index, self._paths[modality] = self._make(modality, identity)
+            self._held[modality] = identity, index
+        _, index = self._held[modality]
+        changes = [change for work in works if (change := work.change(modality, identity.dim)).seq > index.seq]
+        if changes:
+            index.apply(changes[0] if len(changes) == 1 else _as_one(changes))
 
     def _catch_up(self, seq: int) -> None:
         if self._held and self._journal.rebound_since(self._seq):

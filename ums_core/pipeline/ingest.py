@@ -14,7 +14,7 @@ from ums_core.errors import DimensionMismatch, EmbedderMismatch, InvalidText, In
 from ums_core.ports.embedder import Embedder, EmbedderIdentity
 from ums_core.ports.ledger import Row
 from ums_core.records import Draft, Memory, Passage, Query
-from ums_core.records.memory import TEXT, Vector
+from ums_core.records.memory import TEXT, WHOLE, Vector
 
 __all__ = ["CALLER", "Ingest", "Prepared", "new_id", "unit_rows"]
 
@@ -165,8 +165,8 @@ class Ingest:
 
     def _passages(self, draft: Draft) -> list[Passage]:
         if draft.embedding is not None:
-            return [Passage(modality=draft.modality)] if draft.modality != TEXT else [_WHOLE]
-        whole = draft.passages or (_WHOLE,)
+            return [Passage(modality=draft.modality)] if draft.modality != TEXT else [WHOLE]
+        whole = draft.passages or (WHOLE,)
         if self.embedder is None:
             return [passage for passage in draft.passages if passage.vector is not None]
         if not draft.passages and not draft.text.strip():
@@ -275,9 +275,6 @@ def _row(vector: Vector, place: int, identity: EmbedderIdentity, modality: str) 
 def new_id() -> str:
     """A new id: 32 hexadecimal digits, ascending by millisecond, as the first 48 bits of a UUIDv7 (RFC 9562)."""
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
-
-
-_WHOLE = Passage()
 
 
 def _bare(passages: Sequence[Passage]) -> tuple[Passage, ...]:

@@ -10,6 +10,7 @@ __all__ = [
     "STOP_WORDS",
     "asks_time",
     "cues",
+    "heard",
     "telling",
     "words",
 ]
@@ -63,13 +64,20 @@ def telling(text: str) -> list[str]:
 
 def cues(text: str) -> int:
     """What a text does with words: the bits above, joined."""
-    said = set(words(text))
-    return (
+    return heard(text)[1]
+
+
+def heard(text: str) -> tuple[int, int]:
+    """How many words of a text tell something, and what it does with words; in one reading."""
+    found = words(text)
+    said = set(found)
+    bits = (
         ASKS * ("?" in text)
         | ENDS_ASKING * text.rstrip().endswith("?")
         | FIRST_PERSON * (not said.isdisjoint(_OURSELVES))
         | NAMES_TIME * (not said.isdisjoint(_TIMES) or _YEAR.search(text) is not None)
     )
+    return len(found) - sum(map(STOP_WORDS.__contains__, found)), bits
 
 
 def asks_time(text: str) -> bool:

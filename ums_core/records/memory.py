@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["TEXT", "Draft", "Memory", "Namespace", "Passage", "Patch", "Vector"]
+__all__ = ["TEXT", "WHOLE", "Draft", "Memory", "Namespace", "Passage", "Patch", "Vector"]
 
 Namespace: TypeAlias = tuple[str, ...]
 Vector: TypeAlias = "Sequence[float] | npt.NDArray[np.float32]"
@@ -58,6 +58,10 @@ class Passage:
     def of(self, text: str) -> str:
         """The words of this passage, given the text of its memory."""
         return text[self.start : self.end] if self.text is None else self.text
+
+
+# The one passage of a text that needs no splitting.
+WHOLE = Passage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ from functools import cache
 from typing import Any
 
 from ums_core.ports.ledger import Row, TurnRow
-from ums_core.ranking.words import cues, telling
+from ums_core.ranking.words import heard
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.records.match import micros
+from ums_core.records.memory import WHOLE
 from ums_core.storage.connect import Connection
 
 __all__ = [
@@ -71,6 +72,8 @@ def prefix_range(namespace: Namespace) -> tuple[str, str]:
 def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
     """The values of ``INSERT``."""
     memory = row.memory
+    created_at, updated_at, accessed_at = memory.created_at, memory.updated_at, memory.last_accessed_at
+    created = micros(created_at)
     return (
         rid,
         birth,
@@ -85,9 +88,9 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
         memory.importance,
         memory.emotional_intensity,
         memory.valence,
-        micros(memory.created_at),
-        micros(memory.updated_at),
-        micros(memory.last_accessed_at),
+        created,
+        created if updated_at is created_at else micros(updated_at),
+        created if accessed_at is created_at else micros(accessed_at),
         None if memory.expires_at is None else micros(memory.expires_at),
         _dumps(memory.source_ids) if memory.source_ids else None,
         int(memory.final),
@@ -96,8 +99,7 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
         memory.position,
         None if memory.occurred_at is None else micros(memory.occurred_at),
         _encode_spans(memory),
-        len(telling(memory.text)),
-        cues(memory.text),
+        *heard(memory.text),
     )
 
 
@@ -154,7 +156,7 @@ def _moment(since_1970: int) -> datetime:
     return _EPOCH + timedelta(0, 0, since_1970)
 
 
-_WHOLE_TEXT = (Passage(),)
+_WHOLE_TEXT = (WHOLE,)
 
 
 def _encode_spans(memory: Memory) -> str | None:

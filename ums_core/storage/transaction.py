@@ -86,6 +86,11 @@ class SqlTransaction:
         return self._seq if self._removed or self._next > self._lo or self.rebound else self._seq - 1
 
     @property
+    def size(self) -> int:
+        """How many rows came and went so far."""
+        return self._next - self._lo + len(self._removed)
+
+    @property
     def mark(self) -> int:
         """Random mark of this change."""
         return self._mark
