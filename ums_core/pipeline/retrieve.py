@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.pipeline.answer import Around, shaped, with_context
+from ums_core.pipeline.answer import Around, bare_hit, shaped, with_context
 from ums_core.pipeline.ranked import Ranked
 from ums_core.pipeline.rerank import Rerank, Rereading, readable
 from ums_core.pipeline.surroundings import Surroundings
@@ -18,7 +18,7 @@ from ums_core.ranking.fuse import alternating, best_first, standard, total
 from ums_core.ranking.lexical import Matches, among, bm25
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
 from ums_core.ranking.profile import PROFILES, Profiles, adjusted, weights_of
-from ums_core.ranking.question import Question
+from ums_core.ranking.question import NO_QUESTION, Question
 from ums_core.ranking.words import telling
 from ums_core.records import Filter, Hit, Memory, Query
 
@@ -75,7 +75,7 @@ class Retrieve:
         vector, index = self._dense(query, text)
         allowed = self._ledger.allowed(query.namespace, condition)
         profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
-        question = Question.of(query.text or "")
+        question = Question.of(query.text) if query.mode == "hybrid" and query.text else NO_QUESTION
         asked = _Search(
             query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query), seq
         )
@@ -135,11 +135,11 @@ class Retrieve:
         for place, rid in enumerate(found.rids):
             memory = memories.get(rid)
             if memory is not None:
-                hit = Hit(
-                    memory=memory,
-                    score=found.scores[place],
-                    similarity=found.similarities[place],
-                    passage=self._passage(rid, memory, asked),
+                hit = bare_hit(
+                    memory,
+                    found.scores[place],
+                    found.similarities[place],
+                    self._passage(rid, memory, asked),
                     reranked=None if asked.rereading is None else asked.rereading.verdict(rid),
                 )
                 hits.append((rid, found.explained(hit, place) if query.explain else hit))

@@ -10,7 +10,7 @@ from ums_core.ranking.conversation import Turns, contextual
 from ums_core.ranking.dates import When, date_in, nearness
 from ums_core.ranking.words import asks_time, words
 
-__all__ = ["HALF_LIFE_DAYS", "Question"]
+__all__ = ["HALF_LIFE_DAYS", "NO_QUESTION", "Question"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,3 +49,6 @@ class Question:
         if self.when is not None:
             parts["date"] = weights["date"] * nearness(self.when, turns.moment, HALF_LIFE_DAYS)
         return parts
+
+
+NO_QUESTION = Question(when=None, about_reply=False, asks_time=False)

@@ -169,7 +169,7 @@ def _weights(weights: Mapping[str, float]) -> dict[str, float]:
     return dict(weights)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Hit:
     """One answer.
 

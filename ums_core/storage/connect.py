@@ -280,7 +280,7 @@ class Connector:
             # Closed while a reader was out: nobody else would close it.
             if self._closed:
                 self._drain()
-        self._returned()
+            self._returned()
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -303,7 +303,8 @@ class Connector:
     def _returned(self) -> None:
         with self._changed:
             self._lent -= 1
-            self._changed.notify_all()
+            if self._paused:
+                self._changed.notify_all()
 
     def _drain(self) -> None:
         while self._idle:
