@@ -30,9 +30,13 @@ DEFAULTS = {
     "AI_MONITORING__TELEMETRY_LEVEL": "aggregate",
     "AI_MONITORING__LOG_LEVEL": "info",
     "AI_DYNAMICS__DECAY_RATE": "30.0",
+    "AI_DYNAMICS__DECAY_CURVE": "exponential",
     "AI_DYNAMICS__DECAY_WEIGHTS__IMPORTANCE": "0.4",
     "AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY": "0.3",
     "AI_DYNAMICS__DECAY_WEIGHTS__VALENCE": "0.3",
+    "AI_DYNAMICS__REINFORCEMENT": "0.5",
+    "AI_DYNAMICS__MAX_REINFORCEMENT": "6.0",
+    "AI_DYNAMICS__SPACING_HOURS": "1.0",
     "AI_RANKING__USE_CROSS_ENCODER": "false",
     "AI_RANKING__CROSS_ENCODER": "cross-encoder/ms-marco-MiniLM-L6-v2",
     "AI_RANKING__CROSS_ENCODER_TOP_N": "20",
@@ -73,6 +77,8 @@ DEFAULTS = {
     "AI_SERVICE__AUTH_FAILURE_LIMIT": "30/minute",
     "AI_SERVICE__RATE_STORAGE": "",
     "AI_SUMMARY_STRATEGY": "head2tail",
+    "AI_SUMMARY_MAX_CHARS": "1000",
+    "AI_SUMMARY_TIMEOUT": "60.0",
 }
 OTHERS = {
     "AI_DATABASE__URL": ("sqlite:////var/lib/ums/m.db", "sqlite:////var/lib/ums/m.db"),
@@ -91,6 +97,10 @@ OTHERS = {
     "AI_DYNAMICS__DECAY_WEIGHTS__IMPORTANCE": ("0.1", 0.1),
     "AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY": ("0.2", 0.2),
     "AI_DYNAMICS__DECAY_WEIGHTS__VALENCE": ("0", 0.0),
+    "AI_DYNAMICS__DECAY_CURVE": ("logarithmic", "logarithmic"),
+    "AI_DYNAMICS__REINFORCEMENT": ("0", 0.0),
+    "AI_DYNAMICS__MAX_REINFORCEMENT": ("2", 2.0),
+    "AI_DYNAMICS__SPACING_HOURS": ("24", 24.0),
     "AI_RANKING__USE_CROSS_ENCODER": ("1", True),
     "AI_RANKING__CROSS_ENCODER": ("/models/reader", "/models/reader"),
     "AI_RANKING__CROSS_ENCODER_TOP_N": ("50", 50),
@@ -131,6 +141,8 @@ OTHERS = {
     "AI_SERVICE__AUTH_FAILURE_LIMIT": ("2/hour", "2/hour"),
     "AI_SERVICE__RATE_STORAGE": ("redis://h:1/0", "redis://h:1/0"),
     "AI_SUMMARY_STRATEGY": ("extractive", "extractive"),
+    "AI_SUMMARY_MAX_CHARS": ("300", 300),
+    "AI_SUMMARY_TIMEOUT": ("5", 5.0),
 }
 
 
@@ -366,6 +378,8 @@ def test_a_dotenv_entry_without_a_value_is_refused(tmp_path: Path, name: str) ->
         ("AI_SUMMARY_STRATEGY", "HEAD2TAIL"),
         ("AI_DYNAMICS__DECAY_RATE", "0"),
         ("AI_DYNAMICS__DECAY_RATE", "nan"),
+        ("AI_DYNAMICS__MAX_REINFORCEMENT", "0.5"),
+        ("AI_SUMMARY_MAX_CHARS", "10"),
         ("AI_DYNAMICS__DECAY_WEIGHTS__IMPORTANCE", "-0.1"),
         ("AI_DYNAMICS__DECAY_WEIGHTS__EMOTIONAL_INTENSITY", "inf"),
         ("AI_DYNAMICS__DECAY_WEIGHTS__VALENCE", "nan"),

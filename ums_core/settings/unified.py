@@ -64,8 +64,15 @@ class UnifiedSettings(Section, BaseSettings):
     service: ServiceSettings = Field(default_factory=ServiceSettings)
     summary_strategy: Literal["head2tail", "concat", "extractive"] = Field(
         default="head2tail",
-        description="How memories are summarised when they are consolidated. "
-        "Kept for consolidation, without effect on search.",
+        description="How memories are summarised when they are consolidated.",
+    )
+    summary_max_chars: int = Field(
+        default=1000, ge=100, description="Characters of a summary that UMS makes itself, at most; at least 100."
+    )
+    summary_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds for one summary of a strategy of your own, such as a language model; greater than 0.",
     )
 
     def __init__(self, /, **values: object) -> None:
