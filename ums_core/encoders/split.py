@@ -6,6 +6,7 @@ from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
 from ums_core.errors import SettingsError
+from ums_core.ranking.sentences import sentences
 
 __all__ = ["split"]
 
@@ -15,12 +16,6 @@ Span: TypeAlias = tuple[int, int]
 _MOST_OVERLAP = 0.5
 _CUTS_A_WINDOW = 8
 _WORD = re.compile(r"\S+")
-# Possessive, and entered only where a run of stops starts: no text makes the search quadratic.
-_SENTENCE_END = re.compile(
-    r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s)"""  # noqa: RUF001  # closing quotation marks
-    r"|[。！？｡]++[”’」』）]*+"  # noqa: RUF001  # the stops of Chinese and Japanese
-    r"|\n"
-)
 
 
 class _Piece(NamedTuple):
@@ -90,21 +85,10 @@ def _pieces(text: str, count_tokens: CountTokens, max_tokens: int) -> list[_Piec
             for finer in (islice(counted, len(spans)) if spans else (piece,))
         ]
 
-    pieces = refine(_counted(text, list(_sentences(text)), count_tokens), words)
+    pieces = refine(_counted(text, list(sentences(text)), count_tokens), words)
     while any(piece.tokens > max_tokens and piece.end - piece.start > 1 for piece in pieces):
         pieces = refine(pieces, parts)
     return pieces
-
-
-def _sentences(text: str) -> Iterator[Span]:
-    """Where sentences and lines stand, without the white space around them."""
-    start = 0
-    for end in [*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]:
-        sentence = text[start:end]
-        if stripped := sentence.strip():
-            left = start + len(sentence) - len(sentence.lstrip())
-            yield left, left + len(stripped)
-        start = end
 
 
 def _counted(text: str, spans: list[Span], count_tokens: CountTokens) -> list[_Piece]:
