@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -104,6 +104,8 @@ steps = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(steps)
+# Without a position a turn follows the one before it, wherever that is moved.
+@example([("add", "b", 1, 0), ("add", "b", None, 1), ("add", "b", 2, 2), ("move", "b", 0, 0)])
 def test_what_was_kept_up_step_by_step_is_what_one_look_would_see(
     taken: list[tuple[str, str, int | None, int]],
 ) -> None:

@@ -15,7 +15,7 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
 from ums_core.ports.ledger import Ledger
 from ums_core.ranking.fuse import alternating, best_first, standard, total
-from ums_core.ranking.lexical import Matches, among, bm25
+from ums_core.ranking.lexical import Matches, among, bm25, union
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
 from ums_core.ranking.profile import PROFILES, Profiles, adjusted, weights_of
 from ums_core.ranking.question import NO_QUESTION, Question
@@ -252,7 +252,7 @@ class Retrieve:
         found, exact = self._ledger.rows_with(query.text or "", query.namespace, allowed, prune=prune)
         if not found:
             return Matches(_NO_RIDS, np.empty(0))
-        rids = np.unique(np.concatenate([word.rids for word in found]))
+        rids = union([word.rids for word in found])
         if allowed is not None and not (prune and exact):
             rids = rids[among(rids, allowed.rids)]
             found = [word.only(rids) for word in found]

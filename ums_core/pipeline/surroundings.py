@@ -55,7 +55,8 @@ class Surroundings:
         self._seq = self._hi = self._count = 0
         self._columns: dict[str, npt.NDArray[Any]] = {name: np.empty(0, kind) for name, kind in _COLUMNS.items()}
         self._conversations: dict[tuple[int, str], _Conversation] = {}
-        self._keys: dict[int, tuple[tuple[int, str], int]] = {}
+        # Of each place: its session, and its position there as it was given.
+        self._keys: dict[int, tuple[tuple[int, str], int | None]] = {}
         self._speakers: dict[str, int] = {}
         # By namespace, and under None of all.
         self._names: dict[int | None, dict[str, set[int]]] = {}
@@ -196,7 +197,7 @@ class Surroundings:
         self._columns["session"][place] = conversation.number
         # Without a position a turn follows the one stored before it.
         position = conversation.last if row.position is None else row.position
-        self._keys[place] = (key, position)
+        self._keys[place] = (key, row.position)
         if conversation.places and position < conversation.last:
             touched.add(key)
         elif conversation.places:
@@ -217,11 +218,16 @@ class Surroundings:
 
     def _relink(self, key: tuple[int, str]) -> None:
         conversation = self._conversations[key]
-        conversation.places.sort(key=lambda place: (self._keys[place][1], place))
+        positions: dict[int, int] = {}
+        conversation.last = -1
+        for place in sorted(conversation.places):
+            given = self._keys[place][1]
+            positions[place] = conversation.last if given is None else given
+            conversation.last = max(conversation.last, positions[place])
+        conversation.places.sort(key=lambda place: (positions[place], place))
         chain = np.array([-1, *conversation.places, -1], np.int32)
         self._columns["before"][chain[1:-1]] = chain[:-2]
         self._columns["after"][chain[1:-1]] = chain[2:]
-        conversation.last = self._keys[conversation.places[-1]][1] if conversation.places else -1
 
     def _speaker(self, row: TurnRow) -> int:
         if row.speaker is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Matches", "WordRows", "among", "bm25"]
+__all__ = ["Matches", "WordRows", "among", "bm25", "union"]
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -65,6 +65,19 @@ def among(rids: Ids, others: Ids) -> npt.NDArray[np.bool_]:
     if not len(others):
         return np.zeros(len(rids), np.bool_)
     return np.asarray(others[np.minimum(np.searchsorted(others, rids), len(others) - 1)] == rids)
+
+
+def union(lists: Sequence[Ids]) -> Ids:
+    """All ids of some lists, ascending, each once; of at least one list."""
+    if len(lists) == 1:
+        return lists[0]
+    ids = np.concatenate(lists)
+    # Faster than numpy.unique, which sorts a hash table.
+    ids.sort()
+    first = np.empty(len(ids), np.bool_)
+    first[:1] = True
+    np.not_equal(ids[1:], ids[:-1], out=first[1:])
+    return ids[first]
 
 
 def bm25(words: Sequence[WordRows], rids: Ids, lengths: Floats, total: int) -> Floats:

@@ -35,6 +35,7 @@ from ums_core.storage.folding import Folding
 from ums_core.storage.guard import Guard
 from ums_core.storage.migrations import agree_on_terms, check, migrate
 from ums_core.storage.pending import Pending
+from ums_core.storage.postings import Candidates, Postings
 from ums_core.storage.table import (
     LazyNamespaces,
     decode,
@@ -95,6 +96,7 @@ class Database:
         prepare_directory(path)
         self.path = path
         self.allowed_rows = AllowedRows()
+        self._postings = Postings()
         self.on_commit: OnCommit = lambda _head, _works: None
         self._clock = clock
         page_key = None if sealing is None else sealing.page_key
@@ -228,11 +230,12 @@ class Database:
         with self.reader() as connection:
             scopes = self._scopes(connection, namespace)
             exact = scopes is None or len(scopes) <= keyword.MAX_SCOPES
-            if scopes == [] or (allowed is not None and not len(allowed)):
+            words = keyword.question_words(text)
+            if not words or scopes == [] or (allowed is not None and not len(allowed)):
                 return [], exact
-            candidates = keyword.Candidates(journal.head(connection).hi, None if allowed is None else allowed.rids)
-            found = keyword.rows_with(connection, text, scopes if exact else None, candidates, prune=prune and exact)
-            return found, exact
+            candidates = Candidates(journal.head(connection).hi, None if allowed is None else allowed.rids)
+            places = tuple(scopes) if scopes is not None and exact else None
+            return self._postings.rows_with(connection, words, places, candidates, prune=prune and exact), exact
 
     def seq(self) -> int:
         """Number of the last committed change."""

@@ -1,0 +1,289 @@
+"""Which rows hold a word: read from FTS5 once, then only extended by what is new and freed of what is gone.
+
+A row id stands for one version of a memory and is never used twice, so what was read up to some row id stays right.
+What is kept changes the cost of an answer and nothing else: the same rows and counts come back without it.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ums_core.ranking.lexical import WordRows, among, union
+from ums_core.storage import journal
+from ums_core.storage.connect import Connection
+from ums_core.storage.keyword import MAX_LIMIT
+
+__all__ = ["Candidates", "Postings", "Scopes"]
+
+Ids: TypeAlias = npt.NDArray[np.int64]
+# Ids of the namespaces to look in, ascending; None is all.
+Scopes: TypeAlias = tuple[int, ...] | None
+
+# Rows read of a word before it is called frequent, and of all words where more than a few are rare.
+_PROBED, _READ = 200, 2000
+_CACHE_BYTES, _MAX_GONE = 32 * 2**20, 2**16
+_NO_IDS = np.empty(0, np.int64)
+
+# An FTS5 expression, the first and the last row id, and how many rows.
+_Reading: TypeAlias = tuple[str, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Row ids that are known to be among those that may match: those given, or all from 1 on.
+
+    Attributes:
+        hi: the greatest row id.
+        rids: ascending, at least one; None is all.
+    """
+
+    hi: int
+    rids: Ids | None = None
+
+    def share_up_to(self, rid: int) -> float:
+        """The share of them up to a row id, greater than 0."""
+        if self.rids is None:
+            return min(1.0, rid / self.hi)
+        return max(1, int(np.searchsorted(self.rids, rid, side="right"))) / len(self.rids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _List:
+    """What is known of the rows that hold a word.
+
+    Attributes:
+        rids: ascending: all, or the first ``_PROBED``.
+        whole: whether they are all.
+        read_to: of a whole list: no row up to this id is missing.
+        cleared: how many of the rows that went were taken out.
+        wanted: whether a search had use for all of it.
+    """
+
+    rids: Ids
+    whole: bool
+    read_to: int
+    cleared: int
+    wanted: bool = False
+
+    @property
+    def frequent(self) -> bool:
+        """Whether there are too many to read them without need."""
+        return len(self.rids) >= _PROBED
+
+
+class Postings:
+    """Row ids by word and place, bounded by bytes, least recently used out. Thread-safe.
+
+    A frequent word is read whole when it is wanted for the second time; until then only as far as a question needs it.
+
+    Args:
+        max_bytes: of all lists together.
+        max_gone: row ids that went and still stand in some lists; beyond that, all is read anew.
+    """
+
+    def __init__(self, max_bytes: int = _CACHE_BYTES, max_gone: int = _MAX_GONE) -> None:
+        self.max_bytes = max_bytes
+        self._max_gone = max_gone
+        self._lists: OrderedDict[tuple[Scopes, str], _List] = OrderedDict()
+        self._bytes = 0
+        self._seq = 0
+        # Row ids that went since a number of others had gone.
+        self._gone, self._gone_before = _NO_IDS, 0
+        self._mutex = threading.Lock()
+
+    def rows_with(
+        self, connection: Connection, words: Sequence[str], scopes: Scopes, candidates: Candidates, *, prune: bool
+    ) -> list[WordRows]:
+        """The rows that hold each word, the rarest word first.
+
+        Every word is quoted, so nothing in it is syntax. Where rows are pruned, frequent words only add to rows that
+        hold a rarer word too: they tell little, and reading all their rows would take longer than all else.
+
+        Args:
+            connection: a reader.
+            words: distinct.
+            scopes: the namespaces.
+            candidates: the row ids that may match, as far as they are known: where rows are not pruned, no others
+                count.
+            prune: whether to read a bounded number of rows.
+        """
+        head = journal.head(connection)
+        if not self._follow(connection, head.seq):
+            # A snapshot of the past, and what is kept is of later.
+            return Postings(0).rows_with(connection, words, scopes, candidates, prune=prune)
+        look = _Look(self, connection, scopes, head)
+        lists = look.first(words)
+        found = look.pruned(lists, candidates) if prune else look.all_of(lists, candidates)
+        return sorted(found, key=lambda rows: rows.count)
+
+    def known(self, scopes: Scopes, word: str) -> _List | None:
+        """What is kept of a word, without the rows that went."""
+        with self._mutex:
+            held = self._lists.get((scopes, word))
+            if held is None:
+                return None
+            self._lists.move_to_end((scopes, word))
+            gone = self._gone[held.cleared - self._gone_before :]
+            if not len(gone):
+                return held
+            left = held.rids[~np.isin(held.rids, gone)]
+            if not held.whole and len(left) < len(held.rids):
+                # Others are the first ones now.
+                return None
+            return self._put(scopes, word, replace(held, rids=left, cleared=self.cleared))
+
+    def keep(self, scopes: Scopes, word: str, held: _List, seq: int) -> None:
+        """Keep a list that was read at a change, in place of an older one, if there is room."""
+        with self._mutex:
+            if seq == self._seq:
+                self._put(scopes, word, held)
+
+    @property
+    def cleared(self) -> int:
+        """How many rows are known to have gone."""
+        return self._gone_before + len(self._gone)
+
+    def _put(self, scopes: Scopes, word: str, held: _List) -> _List:
+        old = self._lists.pop((scopes, word), None)
+        self._bytes += held.rids.nbytes - (0 if old is None else old.rids.nbytes)
+        self._lists[scopes, word] = held
+        while self._bytes > self.max_bytes:
+            self._bytes -= self._lists.popitem(last=False)[1].rids.nbytes
+        return held
+
+    def _follow(self, connection: Connection, seq: int) -> bool:
+        """Take note of what went up to a change; False if we know of later ones than the connection shows."""
+        if seq > self._seq:
+            # Where several threads do this, an id may be noted twice, which does no harm.
+            gone = journal.removed_since(connection, self._seq)
+            with self._mutex:
+                self._seq = max(self._seq, seq)
+                if len(self._gone) + len(gone) > self._max_gone:
+                    self._gone_before += len(self._gone) + len(gone)
+                    self._gone, self._bytes = _NO_IDS, 0
+                    self._lists.clear()
+                elif len(gone):
+                    self._gone = np.concatenate([self._gone, gone])
+        return seq == self._seq or not connection.in_transaction
+
+
+class _Look:
+    """What one search reads."""
+
+    def __init__(self, postings: Postings, connection: Connection, scopes: Scopes, head: journal.Head) -> None:
+        self._postings = postings
+        self._connection = connection
+        self._scopes = scopes
+        self._head = head
+        self._cleared = postings.cleared
+        places = None if scopes is None else " OR ".join(f'"ns{nid}"' for nid in scopes)
+        self._prefix = "" if places is None else f"scope : ({places}) AND "
+
+    def first(self, words: Sequence[str]) -> dict[str, _List]:
+        """All rows of each rare word, and the first ones, or all, of a frequent one; one statement at most."""
+        lists = {word: self._postings.known(self._scopes, word) for word in words}
+        readings: dict[str, _Reading] = {}
+        for word, held in lists.items():
+            if held is None:
+                readings[word] = (f'"{word}"', 1, MAX_LIMIT, _PROBED)
+            elif held.whole and held.read_to < self._head.hi:
+                readings[word] = (f'"{word}"', held.read_to + 1, MAX_LIMIT, MAX_LIMIT)
+        for word, rids in zip(readings, self._read(list(readings.values())), strict=True):
+            held = lists[word]
+            if held is not None:
+                lists[word] = self._kept(word, np.concatenate([held.rids, rids]) if len(rids) else held.rids)
+            else:
+                lists[word] = self._kept(word, rids, whole=len(rids) < _PROBED)
+        return {word: held for word, held in lists.items() if held is not None}
+
+    def pruned(self, lists: Mapping[str, _List], candidates: Candidates) -> list[WordRows]:
+        """The rows of each word, of the most frequent ones only those that hold a rarer word too."""
+        rare = {word: held.rids for word, held in lists.items() if not held.frequent}
+        found = [WordRows(rids, len(rids)) for rids in rare.values()]
+        read = sum(rows.count for rows in found)
+        rare = {word: rids for word, rids in rare.items() if len(rids)}
+        frequent = {word: _estimate(held, candidates) for word, held in lists.items() if held.frequent}
+        for word, count in sorted(frequent.items(), key=lambda each: (each[1], each[0])):
+            if not rare or read + count <= _READ:
+                rare[word] = self._whole(word, lists[word]).rids
+                found.append(WordRows(rare[word], len(rare[word])))
+                read += len(rare[word])
+            else:
+                found.append(WordRows(self._among(word, lists[word], count, rare), count))
+        return found
+
+    def all_of(self, lists: Mapping[str, _List], candidates: Candidates) -> list[WordRows]:
+        """The rows of each word, at least those that may match."""
+        known = candidates.rids
+        low, high = (1, MAX_LIMIT) if known is None else (int(known[0]), int(known[-1]))
+        found = []
+        for word, held in lists.items():
+            if self._pays(word, held, _estimate(held, candidates)):
+                rids = self._whole(word, held).rids
+            else:
+                (rids,) = self._read([(f'"{word}"', low, high, MAX_LIMIT)])
+            found.append(WordRows(rids, len(rids)))
+        return found
+
+    def _among(self, word: str, held: _List, count: int, rarer: Mapping[str, Ids]) -> Ids:
+        """The rows of a word that hold one of the rarer ones too."""
+        if self._pays(word, held, count):
+            any_of = union(list(rarer.values()))
+            return any_of[among(any_of, self._whole(word, held).rids)]
+        others = " OR ".join(f'"{other}"' for other in rarer)
+        return self._read([(f'({others}) AND "{word}"', 1, MAX_LIMIT, MAX_LIMIT)])[0]
+
+    def _pays(self, word: str, held: _List, count: int) -> bool:
+        """Whether to go by the whole list: it is there, or wanted again, and does not push out most others."""
+        if held.whole:
+            return True
+        if held.wanted:
+            return count * _NO_IDS.itemsize <= self._postings.max_bytes // 8
+        self._postings.keep(self._scopes, word, replace(held, wanted=True), self._head.seq)
+        return False
+
+    def _whole(self, word: str, held: _List) -> _List:
+        if held.whole:
+            return held
+        (after,) = self._read([(f'"{word}"', int(held.rids[-1]) + 1, MAX_LIMIT, MAX_LIMIT)])
+        return self._kept(word, np.concatenate([held.rids, after]))
+
+    def _kept(self, word: str, rids: Ids, *, whole: bool = True) -> _List:
+        held = _List(rids, whole, max(self._head.hi, *rids[-1:].tolist(), 0), self._cleared)
+        self._postings.keep(self._scopes, word, held, self._head.seq)
+        return held
+
+    def _read(self, readings: Sequence[_Reading]) -> list[Ids]:
+        """Row ids by expressions, each ascending, all by one statement.
+
+        As one text each, since a step from row to row of a result takes longer than to find the row.
+        """
+        if not readings:
+            return []
+        values = [(f"{self._prefix}{{body about}} : ({expression})", *bounds) for expression, *bounds in readings]
+        found = self._connection.execute(_reading(len(readings)), list(chain.from_iterable(values))).fetchall()
+        return [_NO_IDS if text is None else np.fromstring(text, np.int64, sep=",") for (text,) in found]
+
+
+@cache
+def _reading(count: int) -> str:
+    """The statement for so many expressions."""
+    one = (
+        "SELECT group_concat(rowid) FROM "
+        "(SELECT rowid FROM terms WHERE terms MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid LIMIT ?)"
+    )
+    return " UNION ALL ".join([one] * count)
+
+
+def _estimate(held: _List, candidates: Candidates) -> int:
+    """How many rows hold a word; a frequent one is taken for as dense as at its beginning, whatever is known of it."""
+    if not held.frequent:
+        return len(held.rids)
+    return int(_PROBED / candidates.share_up_to(int(held.rids[_PROBED - 1])))
