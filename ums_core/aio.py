@@ -25,6 +25,8 @@ __all__ = ["EnhancedMemoryStore"]
 
 T = TypeVar("T")
 
+_CLOSED = "this EnhancedMemoryStore was closed; make a new one"
+
 
 class EnhancedMemoryStore:
     """The awaitable face of a store: every verb of ``MemoryStore``, and the verbs users know.
@@ -64,7 +66,7 @@ class EnhancedMemoryStore:
         with self._lock:
             if self._store is None:
                 if self._closed:
-                    raise StoreClosed("this EnhancedMemoryStore was closed; make a new one")
+                    raise StoreClosed(_CLOSED)
                 self._store = open_channel(self._settings)
             return self._store
 
@@ -295,5 +297,10 @@ class EnhancedMemoryStore:
 
     async def _hop(self, work: Callable[[], T]) -> T:
         if self._closed:
-            raise StoreClosed("this EnhancedMemoryStore was closed; make a new one")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            raise StoreClosed(_CLOSED)
+        try:
+            done = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except RuntimeError as error:
+            # Another thread closed it between the look above and here: the pool takes no more work.
+            raise StoreClosed(_CLOSED) from error
+        return await done

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import multiprocessing
 import random
 import shutil
 import sys
@@ -15,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from thorough import count
 
 from ums_core import LocalStore, Memory, Query
 from ums_core.testing.samples import assert_found, unit
 from ums_core.testing.sealed import SEALED
-from ums_core.testing.worker import Worker, WorkerError
+from ums_core.testing.worker import Worker, WorkerError, _work
 from ums_core.testing.workload import NOTES, Churn, Effect, Ledger, Place, churn, main, perform, rare_word, version_of
 
 pytestmark = pytest.mark.faults
 
 ROUNDS = 10
-GRAPH_ROUNDS = 6
-GRAPH_SIZE = 7000
+GRAPH_ROUNDS = count(2, 6)
+GRAPH_SIZE = 5000
 DIM = 16
 
 Call = tuple[str, str, Effect]
@@ -266,6 +268,18 @@ def test_a_process_can_do_without_a_package(tmp_path: Path, monkeypatch: pytest.
         importlib.import_module("that_package")
 
 
+def test_a_process_takes_orders_until_the_line_is_closed(tmp_path: Path) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    work = threading.Thread(target=_work, args=(theirs, ["obey", Place(str(tmp_path / "memory.db")).to_json()]))
+    work.start()
+    assert json.loads(ours.recv()) == {"answer": "ready"}
+    ours.send('{"verb": "count"}')
+    assert json.loads(ours.recv()) == {"answer": 0}
+    ours.close()
+    work.join(10)
+    assert not work.is_alive()
+
+
 def test_the_end_of_a_process_is_told_to_who_waits_for_it(tmp_path: Path) -> None:
     with Worker.obeying(Place(str(tmp_path / "memory.db"))) as worker:
         worker.kill()
@@ -325,8 +339,8 @@ def _wait_for_lines(ledger: Path, count: int, worker: Worker) -> None:
 
 
 def _wait_for(condition: Callable[[], object], worker: Worker) -> None:
-    _wait_until(lambda: condition() or worker.process.poll() is not None, pause_s=0.0005)
-    assert worker.process.poll() is None, f"the workload ended with {worker.process.returncode}"
+    _wait_until(lambda: condition() or not worker.process.is_alive(), pause_s=0.0005)
+    assert worker.process.is_alive(), f"the workload ended with {worker.process.exitcode}"
 
 
 def _wait_until(condition: Callable[[], object], *, pause_s: float = 0.001) -> None:
