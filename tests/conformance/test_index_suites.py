@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from thorough import count
 
 from ums_core.crypto import DataKey, Files
 from ums_core.index.exact import ExactIndex
@@ -68,6 +69,10 @@ class TestFaissIndexOfSmallGraphs(VectorIndexSuite):
 @pytest.mark.needs_sqlcipher
 @pytest.mark.needs_faiss
 class TestSealedFaissIndex(VectorIndexSuite):
+    """Only its files differ, so the largest index of every run is the one above."""
+
+    size: ClassVar[int] = count(5_000, 50_000)
+
     @pytest.fixture(scope="class")
     @classmethod
     def make_index(cls) -> MakeIndex:

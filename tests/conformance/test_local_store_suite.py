@@ -101,6 +101,7 @@ class TestFaiss(KilledSuite):
 @pytest.mark.needs_sqlcipher
 class TestSealed(KilledSuite):
     backend = "exact"
+    examples = count(12, 60)
     security = SEALED
 
 
@@ -187,6 +188,9 @@ class Waiting:
 
 
 class AwaitableSuite(LocalStoreSuite):
+    # The store behind the door is the one above.
+    examples = count(6, 60)
+
     @staticmethod
     def open(settings: UnifiedSettings) -> MemoryStore:
         return Waiting(settings)

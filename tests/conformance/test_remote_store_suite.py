@@ -42,7 +42,7 @@ def tenants(service: Served, tmp_path: Path) -> Tenants:
 
 class TestRemote(MemoryStoreSuite):
     # What is compared is the same as for a local store; here it has to cross.
-    examples = count(8, 60)
+    examples = count(4, 60)
 
     @pytest.fixture
     def make_store(self, tenants: Tenants) -> MakeStore:

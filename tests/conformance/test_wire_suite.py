@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self, TypeVar
 
 from test_local_store_suite import KilledSuite
+from thorough import count
 
 from ums_core import Draft, Filter, Health, Hit, Memory, MemoryStore, Page, Patch, Query, UMSError, open_store
 from ums_core import UnifiedSettings as Settings
@@ -103,6 +104,7 @@ class Wired:
 
 class TestWired(KilledSuite):
     backend = "exact"
+    examples = count(10, 60)
 
     @staticmethod
     def open(settings: Settings) -> MemoryStore:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from thorough import count
 
 from ums_core.index.exact import ExactIndex
 from ums_core.ports.index import RowSet, VectorIndex
@@ -102,7 +103,7 @@ class _GraphMachine(_Machine):
 
 
 _settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=count(25, 60), stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -1,6 +1,7 @@
 """The awaitable door."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -125,6 +126,15 @@ async def test_a_store_and_its_door_say_whether_they_were_closed() -> None:
         await door.close()
         assert (door.closed, store.closed) == (True, False)
     assert store.closed
+
+
+async def test_a_call_that_comes_while_another_thread_closes_is_told_so() -> None:
+    async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as door:
+        # As after another thread's look at whether it is closed, and before its work is taken.
+        door._pool.shutdown()
+        with pytest.raises(StoreClosed):
+            await door.count()
+        door._pool = ThreadPoolExecutor(1)
 
 
 async def test_a_door_closed_before_its_first_use_does_not_open() -> None:

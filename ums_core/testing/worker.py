@@ -14,8 +14,10 @@ from ums_core.testing.workload import Churn, Place, main
 __all__ = ["Worker", "WorkerError"]
 
 # Forked, where the system can, from a process that has read the program and opened nothing: 20 ms a start, not 800.
-_START = multiprocessing.get_context(
-    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_START = (
+    multiprocessing.get_context("forkserver")
+    if "forkserver" in multiprocessing.get_all_start_methods()
+    else multiprocessing.get_context("spawn")
 )
 _START.set_forkserver_preload([__name__])
 
