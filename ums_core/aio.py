@@ -209,6 +209,10 @@ class EnhancedMemoryStore:
         """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
         return await self._hop(lambda: self.sync.namespaces(prefix=prefix, filter=filter))
 
+    async def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
+        """What a summary was made from, in the order of its ``source_ids``, archived or alive."""
+        return await self._hop(lambda: self.sync.expand(id, namespace=namespace))
+
     async def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""
         return await self._hop(lambda: self.sync.health())  # noqa: PLW0108  # opens the store in the pool, not here

@@ -42,6 +42,7 @@ QUERY_LEAVES = frozenset(
 DRAFT_LEAVES = frozenset(
     {"text", "embedding", "passages", "modality", "role", "tags", "metadata", "level"}
     | {"importance", "emotional_intensity", "valence", "expires_at", "final", "occurred_at"}
+    | {"pinned", "ttl_s", "valid_from"}
 )
 # What a personal memory is promoted with in strict mode: what it says and how it weighs. Its labels and vectors were
 # made for the device; whoever redacts it may give it new ones.

@@ -25,7 +25,8 @@ NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 COLUMNS = (
     "id TEXT, text TEXT, role TEXT, tags TEXT, metadata TEXT, level INT, modality TEXT, importance REAL, "
     "emotional_intensity REAL, valence REAL, created_at INT, updated_at INT, last_accessed_at INT, expires_at INT, "
-    "source_ids TEXT, final INT, speaker TEXT, session TEXT, position INT, occurred_at INT"
+    "source_ids TEXT, final INT, speaker TEXT, session TEXT, position INT, occurred_at INT, "
+    "pinned INT, accesses INT, valid_from INT"
 )
 NAMES = [column.split()[0] for column in COLUMNS.split(", ")]
 
@@ -125,6 +126,9 @@ memories = st.builds(
     position=st.sampled_from([None, 0, 1, 2**53 + 1, 2**63 - 1]),
     occurred_at=st.sampled_from([None, *MOMENTS]),
     passages=st.just(()),
+    pinned=st.booleans(),
+    accesses=st.sampled_from([0, 1, 2**53 + 1]),
+    valid_from=st.sampled_from([None, *MOMENTS]),
 )
 
 
@@ -302,6 +306,8 @@ def example(number: int, value: object) -> Memory:
         position=whole,
         occurred_at=None,
         passages=(),
+        pinned=value is False,
+        accesses=whole or 0,
     )
 
 
@@ -321,7 +327,7 @@ def test_every_operator_agrees_on_every_pair_of_atoms(connection: Any, op: str) 
     held = [example(number, value) for number, value in enumerate(ATOMS)]
     store(connection, held)
     fields = ("v", "n.v-1", "l", 'q"', "n", "id", "text", "role", "tags", "source_ids")
-    for field in (*fields, "level", "importance", "valence", "position", "final", "session"):
+    for field in (*fields, "level", "importance", "valence", "position", "final", "pinned", "accesses", "session"):
         for operand in operands(op):
             assert_same(connection, held, Filter.where(field, op, operand))
 

@@ -27,6 +27,7 @@ from ums_core.errors import (
     RemoteError,
     UMSError,
 )
+from ums_core.ports.lifecycle import Lifecycle
 from ums_core.wire import calls
 from ums_core.wire.codec import form_of
 from ums_core.wire.problem import dump_problem, load_problem, problem_of, retry_after_s, status_of
@@ -69,6 +70,9 @@ def drafts() -> st.SearchStrategy[Draft]:
         "expires_at": TIME,
         "occurred_at": TIME,
         "final": st.booleans(),
+        "pinned": st.booleans(),
+        "ttl_s": st.floats(1, 1e6),
+        "valid_from": TIME,
         "source_ids": st.lists(LABEL, max_size=3).map(tuple),
         "modality": LABEL,
         "passages": st.lists(st.builds(Passage, modality=LABEL, start=st.integers(0, 3), text=TEXT), max_size=2).map(
@@ -83,7 +87,7 @@ def arguments_of(call: calls.Call[Any]) -> dict[str, Any]:
 
 
 def protocol() -> set[str]:
-    return {name for name, _ in vars(MemoryStore).items() if not name.startswith("_")} - NOT_VERBS
+    return {name for part in (MemoryStore, Lifecycle) for name in vars(part) if not name.startswith("_")} - NOT_VERBS
 
 
 def test_every_verb_of_the_protocol_crosses() -> None:

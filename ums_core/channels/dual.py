@@ -200,6 +200,10 @@ class DualStore:
         """All namespaces under the prefix that hold a personal memory which meets the filter, in ascending order."""
         return self.personal.namespaces(prefix=prefix, filter=filter)
 
+    def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
+        """What a personal summary was made from, in the order of its ``source_ids``, archived or alive."""
+        return self.personal.expand(id, namespace=namespace)
+
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         """Set keys of a personal collection to bytes or JSON values, all or none."""
         self.personal.kv_put(collection, items)

@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Literal, Self, TypeVar
 
 from ums_core.channels.care import Backup, back_up
+from ums_core.channels.lifecycle import LocalLifecycle
 from ums_core.channels.upkeep import destroyed, erased, ring_of, rotated
 from ums_core.errors import SettingsError, StoreClosed
 from ums_core.pipeline.indexing import Indexes
@@ -29,6 +30,7 @@ from ums_core.records.arguments import (
 from ums_core.records.check import check_flag, check_label, check_namespace, check_whole
 from ums_core.records.memory import TEXT
 from ums_core.storage import events, kv
+from ums_core.storage.archive import Archive
 from ums_core.storage.database import Database
 from ums_core.storage.erase import leftovers
 from ums_core.storage.idempotency import digest_of, once
@@ -41,7 +43,7 @@ __all__ = ["LocalStore"]
 T = TypeVar("T")
 
 
-class LocalStore:
+class LocalStore(LocalLifecycle):
     """A :class:`~ums_core.ports.MemoryStore` on one file; ``open_store(settings)`` makes it. Thread-safe.
 
     Args:
@@ -65,6 +67,7 @@ class LocalStore:
         self._ingest = ingest
         self._embedders = embedders
         self._retrieve = retrieve
+        self._archive = Archive(database)
         self._closed = False
         database.on_commit = indexes.committed
         indexes.open()

@@ -84,6 +84,10 @@ class RemoteStore:
         """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
         return self._transport.send(calls.namespaces(prefix=prefix, filter=filter))
 
+    def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
+        """What a summary was made from, in the order of its ``source_ids``, archived or alive."""
+        return self._transport.send(calls.expand(id, namespace=namespace))
+
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         """Set keys of a collection to bytes or JSON values, all or none."""
         self._transport.send(calls.kv_put(collection, items))

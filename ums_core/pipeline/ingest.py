@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -301,7 +301,7 @@ def _memory(draft: Draft, passages: Sequence[Passage], now: datetime) -> Memory:
         created_at=created_at,
         updated_at=now,
         last_accessed_at=created_at,
-        expires_at=draft.expires_at,
+        expires_at=_end(draft, now),
         source_ids=draft.source_ids,
         final=draft.final,
         speaker=draft.speaker,
@@ -309,4 +309,13 @@ def _memory(draft: Draft, passages: Sequence[Passage], now: datetime) -> Memory:
         position=draft.position,
         occurred_at=draft.occurred_at,
         passages=_bare(passages),
+        pinned=draft.pinned,
+        ttl_s=draft.ttl_s,
+        valid_from=draft.valid_from,
     )
+
+
+def _end(draft: Draft, now: datetime) -> datetime | None:
+    if draft.ttl_s is None or draft.expires_at is not None:
+        return draft.expires_at
+    return now + timedelta(seconds=draft.ttl_s)

@@ -35,6 +35,9 @@ def patched(transaction: Transaction, patches: Sequence[Patch]) -> list[Draft]:
         if _CONTENT & set(changes):
             # The passages belong to the former content.
             changes = {"passages": (), "embedding": None} | changes
+        if "ttl_s" in changes:
+            # It counts from now.
+            changes = {"expires_at": None} | changes
         drafts[identity] = replace(draft, **changes)
     return [drafts[patch.namespace, patch.id] for patch in patches]
 

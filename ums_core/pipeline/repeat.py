@@ -31,19 +31,29 @@ def patch_parts(patch: Patch) -> list[bytes]:
 def answer_of(memory: Memory) -> list[object]:
     """What a memory has beyond its draft: kept with the key, it holds nothing of the text."""
     moments = (memory.created_at, memory.updated_at, memory.last_accessed_at)
-    return [memory.id, *(moment.isoformat() for moment in moments)]
+    beyond: dict[str, object] = {"accesses": memory.accesses, "ttl_s": memory.ttl_s}
+    beyond["expires_at"] = None if memory.expires_at is None else memory.expires_at.isoformat()
+    return [memory.id, *(moment.isoformat() for moment in moments), beyond]
 
 
 def replayed(draft: Draft, passages: Sequence[Passage], answer: Sequence[Any]) -> Memory:
     """The memory that a draft became, from the draft, its passages, and what was kept of the answer."""
-    id_, created_at, updated_at, accessed_at = answer
-    values = {name: getattr(draft, name) for name in DRAFT_FIELDS} | {
-        "id": id_,
-        "created_at": _moment(created_at),
-        "updated_at": _moment(updated_at),
-        "last_accessed_at": _moment(accessed_at),
-        "passages": tuple(passages),
-    }
+    # What an earlier version kept ends with the moments.
+    id_, created_at, updated_at, accessed_at, *rest = answer
+    beyond: dict[str, Any] = dict(rest[0]) if rest else {}
+    if beyond.get("expires_at") is not None:
+        beyond["expires_at"] = _moment(beyond["expires_at"])
+    values = (
+        {name: getattr(draft, name) for name in DRAFT_FIELDS}
+        | beyond
+        | {
+            "id": id_,
+            "created_at": _moment(created_at),
+            "updated_at": _moment(updated_at),
+            "last_accessed_at": _moment(accessed_at),
+            "passages": tuple(passages),
+        }
+    )
     return Memory(**values)
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.records import Filter, Memory, Namespace
+from ums_core.records.memory import Archived
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ums_core.ports.index import RowSet
     from ums_core.ranking.lexical import WordRows
 
-__all__ = ["Ledger", "Row", "Transaction", "TurnRow"]
+__all__ = ["Archiving", "Ledger", "Row", "Transaction", "TurnRow"]
 
 T = TypeVar("T")
 
@@ -33,6 +35,25 @@ class Row:
     memory: Memory
     vectors: "Sequence[npt.NDArray[np.float32]]"
     fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archiving:
+    """Why memories are put into the archive, and for how long.
+
+    Attributes:
+        why: what put them there.
+        batch: what they go with, and may come back with.
+        until: when they go for good; None is never.
+        under: id of the summary or of the successor, in the same namespace.
+        valid_to: until when they were true.
+    """
+
+    why: Archived
+    batch: str
+    until: datetime | None = None
+    under: str | None = None
+    valid_to: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +103,35 @@ class Transaction(Protocol):
         ...
 
     def delete(self, ids: Sequence[str], namespace: Namespace) -> int:
-        """Delete and return how many there were."""
+        """Delete, from the archive too, and return how many there were.
+
+        What was archived under a summary that goes becomes live again, unless it goes as well.
+        """
+        ...
+
+    def archive(self, rids: Sequence[int], archiving: Archiving) -> int:
+        """Put those rows that still exist into the archive, and return how many there were."""
+        ...
+
+    def restore(self, rids: Sequence[int]) -> int:
+        """Make those rows that are in the archive live again, under new row ids, and return how many there were."""
+        ...
+
+    def merge(self, rids: Sequence[int], summary: Row, batch: str) -> str | None:
+        """Store a summary and archive its sources under it.
+
+        Args:
+            rids: the rows of the sources.
+            summary: in the namespace of the sources, under an id of its own.
+            batch: what ``undo`` is given to take it back.
+
+        Returns:
+            None; or why nothing was done, in words: a source was changed or removed since its row was read.
+        """
+        ...
+
+    def mark_final(self, rids: Sequence[int]) -> None:
+        """Mark those rows that still exist as final, in place."""
         ...
 
 

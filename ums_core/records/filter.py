@@ -28,10 +28,10 @@ OPERATORS = (
     *("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "between", "exists", "is_empty"),
     *("contains", "any", "all", "text_match", "text_imatch", "starts_with", "ends_with"),
 )
-TIME_FIELDS = frozenset({"created_at", "updated_at", "last_accessed_at", "expires_at", "occurred_at"})
+TIME_FIELDS = frozenset({"created_at", "updated_at", "last_accessed_at", "expires_at", "occurred_at", "valid_from"})
 FIELDS = TIME_FIELDS | {
     *("id", "text", "role", "tags", "level", "modality", "importance", "emotional_intensity", "valence"),
-    *("source_ids", "final", "speaker", "session", "position"),
+    *("source_ids", "final", "speaker", "session", "position", "pinned", "accesses"),
 }
 
 _SWITCHES = frozenset({"exists", "is_empty"})

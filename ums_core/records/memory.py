@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["TEXT", "WHOLE", "Draft", "Memory", "Namespace", "Passage", "Patch", "Vector"]
+__all__ = ["TEXT", "WHOLE", "Archived", "Draft", "Memory", "Namespace", "Passage", "Patch", "Vector"]
 
 Namespace: TypeAlias = tuple[str, ...]
 Vector: TypeAlias = "Sequence[float] | npt.NDArray[np.float32]"
+Archived: TypeAlias = Literal["consolidated", "forgotten", "superseded"]
 TEXT = "text"
+# A microsecond, and a hundred years.
+_SHORTEST_S, _LONGEST_S = 1e-6, 3_155_760_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,9 @@ class Draft:
         position: place in the session, from 0 or 1, ascending.
         occurred_at: when it was said or happened, where that is not when it was stored.
         passages: the caller's own passages, in place of ``embedding``; those without a vector are embedded.
+        pinned: never forgotten.
+        ttl_s: seconds that it is kept, from now on, unless ``expires_at`` says another moment; greater than 0.
+        valid_from: since when it is true, where that is not since it was stored.
         channel: where a dual store puts it: ``personal`` stays on the device. A store of one place does not look at it.
 
     Raises:
@@ -117,6 +123,9 @@ class Draft:
     position: int | None = None
     occurred_at: datetime | None = None
     passages: tuple[Passage, ...] = ()
+    pinned: bool = False
+    ttl_s: float | None = None
+    valid_from: datetime | None = None
     channel: Literal["personal", "global"] = "personal"
 
     def __post_init__(self) -> None:
@@ -148,9 +157,13 @@ class Draft:
         put(self, "emotional_intensity", check_number(self.emotional_intensity, "emotional_intensity", 0.0, 1.0))
         put(self, "valence", check_number(self.valence, "valence", -1.0, 1.0))
         check_flag(self.final, "final")
+        check_flag(self.pinned, "pinned")
+        if self.ttl_s is not None:
+            # As exact as a moment.
+            put(self, "ttl_s", round(check_number(self.ttl_s, "ttl_s", _SHORTEST_S, _LONGEST_S), 6))
         if self.channel not in ("personal", "global"):
             raise InvalidField(f"channel must be personal or global, got {self.channel!r}")
-        for name in ("created_at", "expires_at", "occurred_at"):
+        for name in ("created_at", "expires_at", "occurred_at", "valid_from"):
             moment = getattr(self, name)
             if moment is not None:
                 check_time(moment, name)
@@ -177,6 +190,10 @@ class Memory:
         updated_at: when it was last replaced or changed.
         last_accessed_at: when it was last reinforced; ``created_at`` until then.
         passages: the embedded pieces; their vectors are present only when asked for.
+        accesses: how many spaced uses reinforced it.
+        valid_to: until when it was true; None of what still is.
+        archived: why it is in the archive, where a search does not look unless told to; None of what is alive.
+        under: id of the summary that stands for it, or of the memory that superseded it.
     """
 
     id: str
@@ -201,6 +218,13 @@ class Memory:
     position: int | None
     occurred_at: datetime | None
     passages: tuple[Passage, ...]
+    pinned: bool = False
+    ttl_s: float | None = None
+    valid_from: datetime | None = None
+    accesses: int = 0
+    valid_to: datetime | None = None
+    archived: Archived | None = None
+    under: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Which rows a namespace prefix and a filter allow: read once, then only extended by what is new.
 
-A row id stands for one version of a memory and is never used twice, so whether it meets a condition never changes:
-what was read up to some row id stays right, and rows that are gone are unknown to the index anyway.
+A row id stands for one version of a memory and is never used twice, so whether it meets a condition never changes, but
+for the few fields that change in place: what was read up to some row id stays right, and rows that are gone are unknown
+to the index anyway.
 """
 
 import threading
@@ -17,9 +18,11 @@ from ums_core.storage.connect import Connection
 from ums_core.storage.filters import compile_filter
 from ums_core.storage.table import prefix_range
 
-__all__ = ["AllowedRows", "condition_sql"]
+__all__ = ["AllowedRows", "changes_in_place", "condition_sql", "read_rids"]
 
 _CACHE_BYTES = 32 * 2**20
+# What use and consolidation change without a new version of the row.
+_IN_PLACE = frozenset({"last_accessed_at", "accesses", "expires_at", "final"})
 
 
 def condition_sql(namespace: Namespace, condition: Filter | None, *, passing: bool = False) -> tuple[str, list[object]]:
@@ -37,6 +40,11 @@ def condition_sql(namespace: Namespace, condition: Filter | None, *, passing: bo
         clauses.append(f"({sql})")
         values += bound
     return " AND ".join(clauses), values
+
+
+def changes_in_place(condition: Filter) -> bool:
+    """Whether rows may come to meet a condition, or cease to, while they stay the rows that they are."""
+    return condition.field in _IN_PLACE or any(changes_in_place(part) for part in condition.parts)
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from ums_core.ports.sealed import Sealing
 from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, listing
-from ums_core.storage.allowed import AllowedRows, condition_sql, read_rids
+from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
 from ums_core.storage.complaint import translated
 from ums_core.storage.connect import (
     BUSY_TIMEOUT_S,
@@ -36,6 +36,7 @@ from ums_core.storage.guard import Guard
 from ums_core.storage.migrations import agree_on_terms, check, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.postings import Candidates, Postings
+from ums_core.storage.reading import find_nid, read_bindings, read_memories, vectors_of
 from ums_core.storage.table import (
     LazyNamespaces,
     decode,
@@ -45,14 +46,7 @@ from ums_core.storage.table import (
     read_turns,
     select_rows,
 )
-from ums_core.storage.transaction import (
-    Known,
-    SqlTransaction,
-    find_nid,
-    read_bindings,
-    read_memories,
-    vectors_of,
-)
+from ums_core.storage.transaction import Known, SqlTransaction
 from ums_core.storage.writer import GroupWriter
 
 __all__ = ["Database"]
@@ -98,7 +92,7 @@ class Database:
         self.allowed_rows = AllowedRows()
         self._postings = Postings()
         self.on_commit: OnCommit = lambda _head, _works: None
-        self._clock = clock
+        self.clock = clock
         page_key = None if sealing is None else sealing.page_key
         driver = load_driver(encrypting=page_key is not None)
         self._connector = Connector(path, driver, filters.register, page_key)
@@ -215,6 +209,8 @@ class Database:
         if not sql:
             return None
         with self.reader() as connection:
+            if condition is not None and changes_in_place(condition):
+                return RowSet(read_rids(connection, sql, values))
             return self.allowed_rows.get(connection, sql, values, journal.head(connection).hi)
 
     def living(self, namespace: Namespace, condition: Filter) -> RowSet:
@@ -385,7 +381,7 @@ class Database:
         new_nids: dict[str, int] = {}
         for work in works:
             known = Known(nids, bindings, self._secure_terms)
-            transaction = SqlTransaction(pending, head, self._clock(), known)
+            transaction = SqlTransaction(pending, head, self.clock(), known)
             results.append(work(transaction))
             if transaction.new_nids:
                 new_nids |= transaction.new_nids

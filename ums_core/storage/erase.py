@@ -11,21 +11,25 @@ import numpy.typing as npt
 
 from ums_core.errors import InvalidInput
 from ums_core.records import Memory, Namespace, Receipt
+from ums_core.storage import shelf
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
+from ums_core.storage.reading import find_nid, vectors_of
 from ums_core.storage.table import ORDINAL_BITS, chunked, encode_namespace
 from ums_core.storage.traces import blocks_of, fingerprints, found
-from ums_core.storage.transaction import SqlTransaction, find_nid, vectors_of
+from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["erase", "leftovers"]
 
 _KEY = "erasure_key"
+_ROWS, _VECTORS = ("memories", "archived"), ("passages", "archived_passages")
 
 
 def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database_id: str) -> Receipt:
     """Delete memories of one exact namespace and what was derived from them, and return the receipt.
 
-    Derived is what names an erased memory among its ``source_ids``, in the same namespace, and so on.
+    Derived is what names an erased memory among its ``source_ids``, in the same namespace, and so on. The archive is
+    erased from as well; what an erased summary stood for, and is not erased itself, becomes live again.
     """
     connection = tx.connection
     nid = find_nid(connection, encode_namespace(namespace))
@@ -36,9 +40,11 @@ def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database
         wave = [id_ for id_ in _derived(connection, nid, wave) if id_ not in gone]
         gone |= _rids(connection, nid, wave)
     memories = [memory for memory in tx.get(list(gone), namespace) if memory is not None]
-    vectors = vectors_of(connection, list(gone.values()))
+    memories += [] if nid is None else shelf.memories(connection, (namespace, nid), list(gone))
     pieces = [piece for memory in memories for piece in _pieces(memory)]
-    pieces += [vector.tobytes() for row in vectors.values() for vector in row]
+    for table in _VECTORS:
+        vectors = vectors_of(connection, list(gone.values()), table)
+        pieces += [vector.tobytes() for row in vectors.values() for vector in row]
     traces = fingerprints(_key(connection), pieces) if gone else ()
     tx.delete(list(gone), namespace)
     return Receipt(
@@ -118,10 +124,11 @@ def _pieces(memory: Memory) -> Iterator[bytes]:
 
 def _living(connection: Connection) -> Iterator[bytes]:
     """All that rows hold, as the bytes that stand in the file."""
-    for row in connection.execute("SELECT text, speaker, session, tags, metadata, spans FROM memories"):
-        yield "\0".join(value for value in row if value).encode()
-    for table in ("passages", "kv"):
-        column = "vector" if table == "passages" else "value"
+    for table in _ROWS:
+        for row in connection.execute(f"SELECT text, speaker, session, tags, metadata, spans FROM {table}"):
+            yield "\0".join(value for value in row if value).encode()
+    for table in (*_VECTORS, "kv"):
+        column = "value" if table == "kv" else "vector"
         for (blob,) in connection.execute(f"SELECT {column} FROM {table}"):
             yield blob
 
@@ -130,25 +137,37 @@ def _rids(connection: Connection, nid: int, ids: Sequence[str]) -> dict[str, int
     held: dict[str, int] = {}
     for part in chunked(list(dict.fromkeys(ids))):
         places = ",".join("?" * len(part))
-        held |= connection.execute(f"SELECT id, rid FROM memories WHERE nid = ? AND id IN ({places})", (nid, *part))
+        for table in _ROWS:
+            held |= connection.execute(
+                f"SELECT id, rid FROM main.{table} WHERE nid = ? AND id IN ({places})", (nid, *part)
+            )
     return {id_: held[id_] for id_ in dict.fromkeys(ids) if id_ in held}
 
 
 def _derived(connection: Connection, nid: int, ids: Iterable[str]) -> list[str]:
-    rows = connection.execute(
-        "SELECT id FROM memories m WHERE nid = ? AND source_ids IS NOT NULL AND EXISTS ("
-        "SELECT 1 FROM json_each(m.source_ids) s WHERE s.value IN (SELECT w.value FROM json_each(?) w)) ORDER BY rid",
-        (nid, json.dumps(list(ids), ensure_ascii=False)),
-    )
-    return [row[0] for row in rows]
+    named = json.dumps(list(ids), ensure_ascii=False)
+    return [
+        row[0]
+        for table in _ROWS
+        for row in connection.execute(
+            f"SELECT id FROM {table} m WHERE nid = ? AND source_ids IS NOT NULL AND EXISTS ("
+            "SELECT 1 FROM json_each(m.source_ids) s WHERE s.value IN (SELECT w.value FROM json_each(?) w)) "
+            "ORDER BY rid",
+            (nid, named),
+        )
+    ]
 
 
 def _count(connection: Connection, rids: Sequence[object]) -> int:
     places = ",".join("?" * len(rids))
     spans = [(int(str(rid)) << ORDINAL_BITS, (int(str(rid)) + 1) << ORDINAL_BITS) for rid in rids]
-    rows = connection.execute(f"SELECT count(*) FROM memories WHERE rid IN ({places})", rids).fetchone()[0]
+    rows = sum(
+        connection.execute(f"SELECT count(*) FROM main.{table} WHERE rid IN ({places})", rids).fetchone()[0]
+        for table in _ROWS
+    )
     passages = sum(
-        connection.execute("SELECT count(*) FROM passages WHERE pid >= ? AND pid < ?", span).fetchone()[0]
+        connection.execute(f"SELECT count(*) FROM main.{table} WHERE pid >= ? AND pid < ?", span).fetchone()[0]
+        for table in _VECTORS
         for span in spans
     )
     return int(rows + passages)

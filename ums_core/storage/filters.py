@@ -41,7 +41,8 @@ _ATOMS: dict[object, str] = {None: "null", True: "true", False: "false"}
 
 _LABELS = frozenset({"tags", "source_ids"})
 _WORDS = frozenset({"id", "text", "role", "modality", "speaker", "session"})
-_NULLABLE = frozenset({"role", "speaker", "session", "position", "expires_at", "occurred_at"})
+_NULLABLE = frozenset({"role", "speaker", "session", "position", "expires_at", "occurred_at", "valid_from"})
+_FLAGS = frozenset({"final", "pinned"})
 _METADATA = "metadata"
 _COLUMNS = (*sorted(FIELDS), _METADATA)
 
@@ -115,7 +116,7 @@ def _is_fast(leaf: Filter, bound: Sequence[object]) -> bool:
     """Whether SQLite reads the comparison of a column as the evaluator does."""
     if None in bound or leaf.op not in _FAST:
         return False
-    if leaf.field == "final":
+    if leaf.field in _FLAGS:
         return leaf.op in _EQUALITIES
     if leaf.op == "in":
         return all(_word(value) or _whole(value) for value in bound)
@@ -128,7 +129,7 @@ def _bindable(field: str, value: object) -> object:
         return micros(value)  # type: ignore[arg-type]  # a leaf on a moment holds nothing else
     if field in _WORDS:
         return value if isinstance(value, str) else None
-    if field == "final":
+    if field in _FLAGS:
         return int(value) if isinstance(value, bool) else None
     return value if _whole(value) or isinstance(value, float) else None
 
@@ -269,4 +270,4 @@ def _read(column: str, raw: object) -> object:
         return MISSING
     if isinstance(raw, bytes):
         return raw.decode()
-    return bool(raw) if column == "final" else raw
+    return bool(raw) if column in _FLAGS else raw

@@ -83,7 +83,35 @@ _FIRST = (
 # ums_cues is ``ums_core.ranking.words.cues``, which every connection of ours has.
 _CUES = ("UPDATE memories SET asks = ums_cues(text) WHERE typeof(text) = 'text'",)
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES)
+# archived: memories that nobody finds unless they ask for them, out of ``memories``, its terms and the indexes, and
+# otherwise as they were. why: what put them there. until: when they go for good. under: id of what stands for them.
+# batch: what they went with. ttl: in microseconds, like every time.
+_KEPT = (
+    "rid INTEGER PRIMARY KEY, birth INTEGER NOT NULL, nid INTEGER NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL, "
+    "role TEXT, tags TEXT, metadata TEXT, level INTEGER NOT NULL, modality TEXT NOT NULL, importance REAL NOT NULL, "
+    "emotional_intensity REAL NOT NULL, valence REAL NOT NULL, created_at INTEGER NOT NULL, "
+    "updated_at INTEGER NOT NULL, last_accessed_at INTEGER NOT NULL, expires_at INTEGER, source_ids TEXT, "
+    "final INTEGER NOT NULL, speaker TEXT, session TEXT, position INTEGER, occurred_at INTEGER, spans TEXT, "
+    "pinned INTEGER NOT NULL, accesses INTEGER NOT NULL, valid_from INTEGER, ttl INTEGER, "
+    "telling INTEGER NOT NULL, asks INTEGER NOT NULL, "
+    "why TEXT NOT NULL, at INTEGER NOT NULL, until INTEGER, under TEXT, batch TEXT NOT NULL, valid_to INTEGER"
+)
+_ARCHIVE = (
+    "ALTER TABLE memories ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE memories ADD COLUMN accesses INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE memories ADD COLUMN valid_from INTEGER",
+    "ALTER TABLE memories ADD COLUMN ttl INTEGER",
+    "CREATE INDEX memories_expiry ON memories (expires_at) WHERE expires_at IS NOT NULL",
+    f"CREATE TABLE archived ({_KEPT})",
+    "CREATE UNIQUE INDEX archived_identity ON archived (nid, id)",
+    "CREATE INDEX archived_under ON archived (nid, under) WHERE under IS NOT NULL",
+    "CREATE INDEX archived_batch ON archived (batch)",
+    "CREATE INDEX archived_until ON archived (until) WHERE until IS NOT NULL",
+    "CREATE INDEX archived_expiry ON archived (expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE TABLE archived_passages (pid INTEGER PRIMARY KEY, modality TEXT NOT NULL, vector BLOB NOT NULL)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE)
 
 
 def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_id: str | None = None) -> str:

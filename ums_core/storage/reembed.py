@@ -11,8 +11,9 @@ from ums_core.records import Memory, Passage
 from ums_core.records.memory import TEXT
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
-from ums_core.storage.table import COLUMNS, INSERT_PASSAGE, ORDINAL_BITS, decode
-from ums_core.storage.transaction import SqlTransaction, vectors_of
+from ums_core.storage.reading import vectors_of
+from ums_core.storage.table import COLUMNS, INSERTED, ORDINAL_BITS, decode
+from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["Aside"]
 
@@ -20,6 +21,9 @@ _BATCH = 256
 
 Kept = tuple[int, Sequence[Passage], Sequence[npt.NDArray[np.float32]]]
 
+_OWN = ", ".join(INSERTED)
+# What is in the archive moves as well, to be comparable, and whole when it comes back.
+_EVERY = f"(SELECT {_OWN}, 0 AS away FROM memories UNION ALL SELECT {_OWN}, 1 AS away FROM archived)"
 _HAS_TEXT_VECTOR = (
     "(m.spans IS NULL AND m.modality = 'text' OR EXISTS "
     "(SELECT 1 FROM json_each(m.spans) WHERE json_extract(value, '$[0]') = 'text') OR m.spans = '[]')"
@@ -32,7 +36,7 @@ def aim(connection: Connection, identity: EmbedderIdentity) -> int:
     Rows that have a text vector but no words to embed are counted as -1 for the whole.
     """
     wordless = connection.execute(
-        f"SELECT 1 FROM memories m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) = '' AND m.spans IS NULL LIMIT 1"
+        f"SELECT 1 FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) = '' AND m.spans IS NULL LIMIT 1"
     ).fetchone()
     if wordless is not None:
         return -1
@@ -40,13 +44,13 @@ def aim(connection: Connection, identity: EmbedderIdentity) -> int:
     if row is None or row[0] != str(identity):
         connection.execute("DELETE FROM reembedded")
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('reembed', ?)", (str(identity),))
-    return int(connection.execute(f"SELECT count(*) FROM memories m WHERE {_HAS_TEXT_VECTOR}").fetchone()[0])
+    return int(connection.execute(f"SELECT count(*) FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR}").fetchone()[0])
 
 
 def pending(connection: Connection, limit: int) -> list[tuple[int, Memory]]:
     """Rows that still need a new vector, at most ``limit``, oldest first."""
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM memories m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) != '' "
+        f"SELECT {COLUMNS} FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) != '' "
         "AND NOT EXISTS (SELECT 1 FROM reembedded r WHERE r.rid = m.rid) ORDER BY m.rid LIMIT ?",
         (limit,),
     ).fetchall()
@@ -66,13 +70,17 @@ def switch(transaction: SqlTransaction, identity: EmbedderIdentity) -> int:
     connection = transaction.connection
     done = 0
     rows = connection.execute(
-        f"SELECT r.spans, r.vectors, {COLUMNS} FROM reembedded r JOIN memories m ON m.rid = r.rid ORDER BY r.rid"
+        f"SELECT r.spans, r.vectors, m.away, {COLUMNS} FROM reembedded r JOIN {_EVERY} m ON m.rid = r.rid "
+        "ORDER BY r.rid"
     ).fetchall()
-    for spans, blob, *values in rows:
+    for spans, blob, away, *values in rows:
         rid, memory = values[0], decode(values, ())
+        table, vectors_in = ("archived", "archived_passages") if away else ("memories", "passages")
         others = [
             (passage, vector)
-            for passage, vector in zip(memory.passages, vectors_of(connection, [rid]).get(rid, []), strict=True)
+            for passage, vector in zip(
+                memory.passages, vectors_of(connection, [rid], vectors_in).get(rid, []), strict=True
+            )
             if passage.modality != TEXT
         ]
         texts = [
@@ -84,16 +92,16 @@ def switch(transaction: SqlTransaction, identity: EmbedderIdentity) -> int:
             *(vector for _, vector in others),
         ]
         base = rid << ORDINAL_BITS
-        connection.execute("DELETE FROM passages WHERE pid >= ? AND pid < ?", (base, (rid + 1) << ORDINAL_BITS))
+        connection.execute(f"DELETE FROM {vectors_in} WHERE pid >= ? AND pid < ?", (base, (rid + 1) << ORDINAL_BITS))
         connection.executemany(
-            INSERT_PASSAGE,
+            f"INSERT INTO {vectors_in} (pid, modality, vector) VALUES (?, ?, ?)",
             [
                 (base + place, p.modality, v.tobytes())
                 for place, (p, v) in enumerate(zip(passages, vectors, strict=True))
             ],
         )
         whole = memory.modality == TEXT and passages == [Passage()]
-        connection.execute("UPDATE memories SET spans = ? WHERE rid = ?", (None if whole else _spans(passages), rid))
+        connection.execute(f"UPDATE {table} SET spans = ? WHERE rid = ?", (None if whole else _spans(passages), rid))
         done += 1
     connection.execute("DELETE FROM reembedded")
     connection.execute("DELETE FROM meta WHERE key = 'reembed'")

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -15,8 +16,10 @@ from ums_core.records.memory import WHOLE
 from ums_core.storage.connect import Connection
 
 __all__ = [
+    "ARCHIVED_COLUMNS",
     "COLUMNS",
     "INSERT",
+    "INSERTED",
     "INSERT_PASSAGE",
     "OCCURRED_AT",
     "ORDINAL_BITS",
@@ -24,9 +27,11 @@ __all__ = [
     "LazyNamespaces",
     "chunked",
     "decode",
+    "decode_archived",
     "decode_namespace",
     "encode",
     "encode_namespace",
+    "moment",
     "passages_of",
     "prefix_range",
     "read_turns",
@@ -40,11 +45,14 @@ _NAMES = (
     *("rid", "birth", "nid", "id", "text", "role", "tags", "metadata", "level", "modality"),
     *("importance", "emotional_intensity", "valence", "created_at", "updated_at", "last_accessed_at", "expires_at"),
     *("source_ids", "final", "speaker", "session", "position", "occurred_at", "spans"),
+    *("pinned", "accesses", "valid_from", "ttl"),
 )
-_INSERTED = (*_NAMES, "telling", "asks")
+INSERTED = (*_NAMES, "telling", "asks")
 SPEAKER, OCCURRED_AT = _NAMES.index("speaker"), _NAMES.index("occurred_at")
 COLUMNS = ", ".join(f"m.{name}" for name in _NAMES)
-INSERT = f"INSERT INTO memories ({', '.join(_INSERTED)}) VALUES ({', '.join('?' * len(_INSERTED))})"
+# Of the table ``archived m``: those of a memory, and what became of it.
+ARCHIVED_COLUMNS = f"{COLUMNS}, m.why, m.under, m.valid_to"
+INSERT = f"INSERT INTO memories ({', '.join(INSERTED)}) VALUES ({', '.join('?' * len(INSERTED))})"
 INSERT_PASSAGE = "INSERT INTO passages (pid, modality, vector) VALUES (?, ?, ?)"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,6 +107,10 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
         memory.position,
         None if memory.occurred_at is None else micros(memory.occurred_at),
         _encode_spans(memory),
+        int(memory.pinned),
+        memory.accesses,
+        None if memory.valid_from is None else micros(memory.valid_from),
+        None if memory.ttl_s is None else round(memory.ttl_s * 1e6),
         *heard(memory.text),
     )
 
@@ -117,6 +129,7 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
     (
         _, _, _, id_, text, role, tags, metadata, level, modality, importance, emotional_intensity, valence, created,
         updated, accessed, expires, source_ids, final, speaker, session, position, occurred, spans,
+        pinned, accesses, valid_from, ttl,
     ) = values  # fmt: skip
     created_at = _EPOCH + timedelta(0, 0, created)
     memory = object.__new__(Memory)
@@ -137,22 +150,41 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
             "emotional_intensity": emotional_intensity,
             "valence": valence,
             "created_at": created_at,
-            "updated_at": created_at if updated == created else _moment(updated),
-            "last_accessed_at": created_at if accessed == created else _moment(accessed),
-            "expires_at": None if expires is None else _moment(expires),
+            "updated_at": created_at if updated == created else moment(updated),
+            "last_accessed_at": created_at if accessed == created else moment(accessed),
+            "expires_at": None if expires is None else moment(expires),
             "source_ids": tuple(_loads(source_ids, 0)[0]) if source_ids else (),
             "final": final == 1,
             "speaker": speaker,
             "session": session,
             "position": position,
-            "occurred_at": None if occurred is None else _moment(occurred),
+            "occurred_at": None if occurred is None else moment(occurred),
             "passages": _decode_spans(spans, modality),
+            "pinned": pinned == 1,
+            "ttl_s": None if ttl is None else ttl / 1e6,
+            "valid_from": None if valid_from is None else moment(valid_from),
+            "accesses": accesses,
+            "valid_to": None,
+            "archived": None,
+            "under": None,
         },
     )
     return memory
 
 
-def _moment(since_1970: int) -> datetime:
+def decode_archived(values: Sequence[Any], namespace: Namespace) -> Memory:
+    """A memory from the values of ``ARCHIVED_COLUMNS``."""
+    *own, why, under, valid_to = values
+    return replace(
+        decode(own, namespace),
+        archived=why,
+        under=under,
+        valid_to=None if valid_to is None else moment(valid_to),
+    )
+
+
+def moment(since_1970: int) -> datetime:
+    """The moment so many microseconds after the start of 1970 in UTC."""
     return _EPOCH + timedelta(0, 0, since_1970)
 
 

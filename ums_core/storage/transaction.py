@@ -12,25 +12,25 @@ import numpy.typing as npt
 from ums_core.errors import EmbedderMismatch
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change
-from ums_core.ports.ledger import Row
-from ums_core.records import Memory, Namespace, Passage
+from ums_core.ports.ledger import Archiving, Row
+from ums_core.records import Memory, Namespace
 from ums_core.records.match import micros
-from ums_core.storage import journal, keyword
+from ums_core.storage import journal, keyword, shelf
 from ums_core.storage.connect import Connection
 from ums_core.storage.pending import Pending
+from ums_core.storage.reading import find_nid, identities, read_bindings, read_memories, rows_of
 from ums_core.storage.table import (
-    COLUMNS,
     OCCURRED_AT,
     ORDINAL_BITS,
     SPEAKER,
-    chunked,
     decode,
     encode,
     encode_namespace,
+    moment,
     passages_of,
 )
 
-__all__ = ["Known", "SqlTransaction", "read_bindings", "vectors_of"]
+__all__ = ["Known", "SqlTransaction"]
 
 _NONE = np.empty(0, np.int64)
 
@@ -48,6 +48,21 @@ class Known:
     nids: Mapping[str, int]
     bindings: Mapping[str, EmbedderIdentity]
     secure_terms: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """What a memory keeps of the one that it replaces."""
+
+    birth: int
+    created_at: datetime
+    last_accessed_at: datetime
+    accesses: int
+
+    def continued(self, memory: Memory) -> Memory:
+        return replace(
+            memory, created_at=self.created_at, last_accessed_at=self.last_accessed_at, accesses=self.accesses
+        )
 
 
 class SqlTransaction:
@@ -126,9 +141,7 @@ class SqlTransaction:
             nid = self._nid(row.memory.namespace)
             old = replaced.get((nid, row.memory.id))
             if old is not None:
-                birth, created_at, accessed_at = old
-                kept = replace(row.memory, created_at=created_at, last_accessed_at=accessed_at)
-                final = replace(row, memory=kept)
+                birth, final = old.birth, replace(row, memory=old.continued(row.memory))
             memory = final.memory
             encoded: tuple[Any, ...] = encode(final, rid, birth, nid)
             pending.rows.append(encoded)
@@ -137,6 +150,9 @@ class SqlTransaction:
                 pending.terms.append(keyword.terms_of(rid, nid, memory.text, memory.speaker, encoded[OCCURRED_AT]))
             stored.append(memory)
             self._note_vectors(final, rid)
+        if replaced:
+            # What a summary no longer stands for is not to be lost with it.
+            self._release({(self._nid(row.memory.namespace), row.memory.id): row.memory.source_ids for row in last})
         return [stored[place] for place in places]
 
     def get(self, ids: Sequence[str], namespace: Namespace, *, vectors: bool = False) -> list[Memory | None]:
@@ -147,11 +163,59 @@ class SqlTransaction:
     def delete(self, ids: Sequence[str], namespace: Namespace) -> int:
         """Delete and return how many there were; see the port."""
         nid = self._find_nid(namespace)
-        found = [] if nid is None else _identities(self.connection, nid, ids)
+        if nid is None:
+            return 0
+        found = identities(self.connection, nid, ids)
         self._remove(found)
         if self._kind == "add" and self._next == self._lo:
             self._kind = "delete"
+        held = shelf.find(self.connection, nid, ids)
+        shelf.drop(self.connection, [row[0] for row in held])
+        gone = [str(row[3]) for row in found] + [row[1] for row in held]
+        if gone:
+            self._release({(nid, id_): () for id_ in gone})
+        return len(gone)
+
+    def archive(self, rids: Sequence[int], archiving: Archiving) -> int:
+        """Put rows into the archive and return how many there were; see the port."""
+        found = rows_of(self.connection, rids)
+        shelf.put(self.connection, [int(values[0]) for values in found], archiving, self.now)
+        self._remove(found)
         return len(found)
+
+    def restore(self, rids: Sequence[int]) -> int:
+        """Make archived rows live again and return how many there were; see the port."""
+        taken = shelf.take(self.connection, rids)
+        pending = self._pending
+        for values, passages in taken:
+            rid = self._next
+            self._next += 1
+            _, _, nid, _, text, *_ = values
+            pending.rows.append((rid, *values[1:]))
+            if text:
+                pending.terms.append(keyword.terms_of(rid, nid, text, values[SPEAKER], values[OCCURRED_AT]))
+            for ordinal, (modality, vector) in enumerate(passages):
+                pending.passages.append(((rid << ORDINAL_BITS) + ordinal, modality, vector))
+                self._note(modality, rid, np.frombuffer(vector, np.float32))
+        return len(taken)
+
+    def merge(self, rids: Sequence[int], summary: Row, batch: str) -> str | None:
+        """Store a summary in place of its sources; see the port."""
+        found = rows_of(self.connection, rids)
+        nid, id_ = self._find_nid(summary.memory.namespace), summary.memory.id
+        if not rids or len(found) < len(set(rids)):
+            return "a source was changed or removed meanwhile"
+        if any(values[2] != nid for values in found):
+            return f"a source is in another namespace than {summary.memory.namespace!r}"
+        if identities(self.connection, found[0][2], [id_]) or shelf.find(self.connection, found[0][2], [id_]):
+            return f"there is a memory {id_!r} already"
+        self.add([summary])
+        self.archive(rids, Archiving(why="consolidated", batch=batch, under=id_))
+        return None
+
+    def mark_final(self, rids: Sequence[int]) -> None:
+        """Mark rows as final; see the port."""
+        self.connection.executemany("UPDATE main.memories SET final = 1 WHERE rid = ?", [(rid,) for rid in rids])
 
     def rebind(self, modality: str, identity: EmbedderIdentity) -> None:
         """Bind the modality to another embedder; its vectors must have been replaced in this transaction."""
@@ -186,24 +250,41 @@ class SqlTransaction:
 
     def _note_vectors(self, row: Row, rid: int) -> None:
         for passage, vector in zip(row.memory.passages, row.vectors, strict=True):
-            rids, vectors = self._vectors.setdefault(passage.modality, ([], []))
-            rids.append(rid)
-            vectors.append(vector)
+            self._note(passage.modality, rid, vector)
 
-    def _replaced(self, rows: Sequence[Row]) -> dict[tuple[int, str], tuple[int, datetime, datetime]]:
+    def _note(self, modality: str, rid: int, vector: npt.NDArray[np.float32]) -> None:
+        rids, vectors = self._vectors.setdefault(modality, ([], []))
+        rids.append(rid)
+        vectors.append(vector)
+
+    def _replaced(self, rows: Sequence[Row]) -> "dict[tuple[int, str], _Former]":
+        """Take out what the rows replace, alive or in the archive."""
         by_nid: dict[int, list[str]] = {}
         for row in rows:
             nid = self._find_nid(row.memory.namespace)
             if nid is not None:
                 by_nid.setdefault(nid, []).append(row.memory.id)
-        gone: dict[tuple[int, str], tuple[int, datetime, datetime]] = {}
+        gone: dict[tuple[int, str], _Former] = {}
         for nid, ids in by_nid.items():
-            found = _identities(self.connection, nid, ids)
+            found = identities(self.connection, nid, ids)
             for values in found:
                 old = decode(values, ())
-                gone[nid, old.id] = (int(values[1]), old.created_at, old.last_accessed_at)
+                gone[nid, old.id] = _Former(int(values[1]), old.created_at, old.last_accessed_at, old.accesses)
             self._remove(found)
+            held = shelf.find(self.connection, nid, ids)
+            for _, id_, birth, created, accessed, accesses in held:
+                gone[nid, id_] = _Former(birth, moment(created), moment(accessed), accesses)
+            shelf.drop(self.connection, [row[0] for row in held])
         return gone
+
+    def _release(self, sources: Mapping[tuple[int, str], Sequence[str]]) -> None:
+        """Make live again what is archived under memories that changed or went, but for the sources that they keep."""
+        by_nid: dict[int, list[str]] = {}
+        for nid, id_ in sources:
+            by_nid.setdefault(nid, []).append(id_)
+        for nid, ids in by_nid.items():
+            held = shelf.under(self.connection, nid, ids)
+            self.restore([rid for rid, id_, summary in held if id_ not in sources[nid, summary]])
 
     def _remove(self, found: Sequence[Sequence[Any]]) -> None:
         if not found:
@@ -216,7 +297,7 @@ class SqlTransaction:
         ]
         if terms:
             keyword.remove_terms(self.connection, terms, secure=self._known.secure_terms)
-        self.connection.executemany("DELETE FROM memories WHERE rid = ?", [(rid,) for rid in rids])
+        self.connection.executemany("DELETE FROM main.memories WHERE rid = ?", [(rid,) for rid in rids])
         self.connection.executemany("DELETE FROM reembedded WHERE rid = ?", [(rid,) for rid in rids])
         self.connection.executemany(
             "DELETE FROM passages WHERE pid >= ? AND pid < ?",
@@ -240,66 +321,6 @@ class SqlTransaction:
             if nid is not None:
                 self.new_nids[path] = nid
         return nid
-
-
-def find_nid(connection: Connection, path: str) -> int | None:
-    """The id of a namespace, or None if nothing was ever stored in it."""
-    row = connection.execute("SELECT nid FROM namespaces WHERE path = ?", (path,)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def read_bindings(connection: Connection) -> dict[str, EmbedderIdentity]:
-    """What each modality is bound to."""
-    found = connection.execute("SELECT modality, name, revision, dim FROM embedders").fetchall()
-    return {modality: EmbedderIdentity(name, revision, dim) for modality, name, revision, dim in found}
-
-
-def read_memories(
-    connection: Connection, ids: Sequence[str], place: tuple[Namespace, int | None], *, vectors: bool
-) -> list[Memory | None]:
-    """The memories of one namespace in the order of the ids, None where there is none."""
-    namespace, nid = place
-    if nid is None:
-        return [None] * len(ids)
-    found = _identities(connection, nid, ids)
-    memories = {str(values[3]): decode(values, namespace) for values in found}
-    if vectors:
-        held = vectors_of(connection, [int(values[0]) for values in found])
-        for values in found:
-            memory = memories[str(values[3])]
-            memories[memory.id] = with_vectors(memory, held.get(values[0], []))
-    return [memories.get(id_) for id_ in ids]
-
-
-def with_vectors(memory: Memory, vectors: Sequence[npt.NDArray[np.float32]]) -> Memory:
-    """The memory with its passages' vectors."""
-    passages = tuple(
-        Passage(modality=p.modality, start=p.start, end=p.end, text=p.text, vector=vector)
-        for p, vector in zip(memory.passages, vectors, strict=True)
-    )
-    return replace(memory, passages=passages)
-
-
-def vectors_of(connection: Connection, rids: Sequence[int]) -> dict[int, list[npt.NDArray[np.float32]]]:
-    """The vectors of each row's passages, in their order; nothing for a row without any."""
-    held: dict[int, list[npt.NDArray[np.float32]]] = {}
-    for rid in rids:
-        for (blob,) in connection.execute(
-            "SELECT vector FROM passages WHERE pid >= ? AND pid < ? ORDER BY pid",
-            (rid << ORDINAL_BITS, (rid + 1) << ORDINAL_BITS),
-        ):
-            held.setdefault(rid, []).append(np.frombuffer(blob, np.float32))
-    return held
-
-
-def _identities(connection: Connection, nid: int, ids: Sequence[str]) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = []
-    for part in chunked(list(dict.fromkeys(ids))):
-        places = ",".join("?" * len(part))
-        found += connection.execute(
-            f"SELECT {COLUMNS} FROM memories m WHERE m.nid = ? AND m.id IN ({places})", (nid, *part)
-        ).fetchall()
-    return found
 
 
 def _last_of_each(rows: Sequence[Row]) -> tuple[Sequence[Row], list[int]]:

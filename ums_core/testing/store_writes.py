@@ -34,6 +34,9 @@ FULL: dict[str, Any] = {
     "session": "s-1",
     "position": 0,
     "occurred_at": datetime(1, 1, 1, tzinfo=UTC),
+    "pinned": True,
+    "ttl_s": 0.125,
+    "valid_from": datetime(2000, 1, 1, tzinfo=UTC),
 }
 SPOKEN: dict[str, Any] = {
     "speaker": "Wilhelmina",

@@ -27,6 +27,7 @@ __all__ = [
     "add",
     "count",
     "delete",
+    "expand",
     "get",
     "health",
     "kv_delete",
@@ -138,6 +139,11 @@ def namespaces(
 ) -> Call[list[Namespace]]:
     """The namespaces under a prefix; see ``MemoryStore.namespaces``."""
     return _call("namespaces", prefix=check_namespace(prefix), filter=check_filter(filter))
+
+
+def expand(id: str, *, namespace: Namespace = ()) -> Call[list[Memory]]:  # noqa: A002  # as in every record
+    """What a summary was made from; see ``MemoryStore.expand``."""
+    return _call("expand", id=check_label(id, "id"), namespace=check_namespace(namespace))
 
 
 def health() -> Call[Health]:

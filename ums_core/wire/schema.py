@@ -156,6 +156,7 @@ VERBS: dict[str, Verb] = {
         _verb("scan", "/memories/scan"),
         _verb("count", "/memories/count", under="count"),
         _verb("namespaces", "/namespaces", under="namespaces"),
+        _verb("expand", "/memories/expand", under="memories"),
         _verb("health", "/health"),
         _verb("kv_put", "/kv/put", writes=True),
         _verb("kv_get", "/kv/get", under="values"),

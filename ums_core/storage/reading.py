@@ -1,0 +1,86 @@
+"""What one transaction sees: memories by their ids, vectors by their rows, and what a modality is bound to."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ums_core.ports.embedder import EmbedderIdentity
+from ums_core.records import Memory, Namespace, Passage
+from ums_core.storage.connect import Connection
+from ums_core.storage.table import COLUMNS, ORDINAL_BITS, chunked, decode
+
+__all__ = ["find_nid", "identities", "read_bindings", "read_memories", "rows_of", "vectors_of"]
+
+
+def find_nid(connection: Connection, path: str) -> int | None:
+    """The id of a namespace, or None if nothing was ever stored in it."""
+    row = connection.execute("SELECT nid FROM namespaces WHERE path = ?", (path,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def read_bindings(connection: Connection) -> dict[str, EmbedderIdentity]:
+    """What each modality is bound to."""
+    found = connection.execute("SELECT modality, name, revision, dim FROM embedders").fetchall()
+    return {modality: EmbedderIdentity(name, revision, dim) for modality, name, revision, dim in found}
+
+
+def read_memories(
+    connection: Connection, ids: Sequence[str], place: tuple[Namespace, int | None], *, vectors: bool
+) -> list[Memory | None]:
+    """The memories of one namespace in the order of the ids, None where there is none."""
+    namespace, nid = place
+    if nid is None:
+        return [None] * len(ids)
+    found = identities(connection, nid, ids)
+    memories = {str(values[3]): decode(values, namespace) for values in found}
+    if vectors:
+        held = vectors_of(connection, [int(values[0]) for values in found])
+        for values in found:
+            memory = memories[str(values[3])]
+            memories[memory.id] = _with_vectors(memory, held.get(values[0], []))
+    return [memories.get(id_) for id_ in ids]
+
+
+def vectors_of(
+    connection: Connection, rids: Sequence[int], table: str = "passages"
+) -> dict[int, list[npt.NDArray[np.float32]]]:
+    """The vectors of each row's passages, in their order; nothing for a row without any."""
+    held: dict[int, list[npt.NDArray[np.float32]]] = {}
+    for rid in rids:
+        for (blob,) in connection.execute(
+            f"SELECT vector FROM {table} WHERE pid >= ? AND pid < ? ORDER BY pid",
+            (rid << ORDINAL_BITS, (rid + 1) << ORDINAL_BITS),
+        ):
+            held.setdefault(rid, []).append(np.frombuffer(blob, np.float32))
+    return held
+
+
+def identities(connection: Connection, nid: int, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The rows of some ids in one namespace, as the values of ``COLUMNS``."""
+    found: list[tuple[Any, ...]] = []
+    for part in chunked(list(dict.fromkeys(ids))):
+        places = ",".join("?" * len(part))
+        found += connection.execute(
+            f"SELECT {COLUMNS} FROM memories m WHERE m.nid = ? AND m.id IN ({places})", (nid, *part)
+        ).fetchall()
+    return found
+
+
+def rows_of(connection: Connection, rids: Sequence[int]) -> list[tuple[Any, ...]]:
+    """The rows of some row ids that still exist, as the values of ``COLUMNS``."""
+    found: list[tuple[Any, ...]] = []
+    for part in chunked(rids):
+        places = ",".join("?" * len(part))
+        found += connection.execute(f"SELECT {COLUMNS} FROM memories m WHERE m.rid IN ({places})", part).fetchall()
+    return found
+
+
+def _with_vectors(memory: Memory, vectors: Sequence[npt.NDArray[np.float32]]) -> Memory:
+    passages = tuple(
+        Passage(modality=p.modality, start=p.start, end=p.end, text=p.text, vector=vector)
+        for p, vector in zip(memory.passages, vectors, strict=True)
+    )
+    return replace(memory, passages=passages)
