@@ -28,7 +28,9 @@ types: $(VENV)/.dev
 		$$(find llama_index llama_index_ums -name py.typed -printf '-p %h\n' | tr / .)
 
 tests: $(VENV)/.dev
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests integrations -n auto --cov --cov-report=term -q
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests -n auto --dist worksteal --cov --cov-report=term -q
+	# Without coverage, which the core alone must have, and which takes half as long again.
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest integrations -n auto --dist worksteal -q
 
 bench: $(VENV)/.dev  ## time the store beside raw libraries and Chroma (some minutes)
 	$(BIN)/python -m ums_core.bench store
