@@ -118,9 +118,9 @@ def test_what_was_kept_up_step_by_step_is_what_one_look_would_see(
                 store.update([Patch(id=f"m{name}", changes={"session": session, "position": position})])
             elif verb == "delete":
                 store.delete([f"m{name}"])
-            kept.refresh()
+            kept.refresh(store._database.head())
         fresh = Surroundings(store._database)
-        fresh.refresh()
+        fresh.refresh(store._database.head())
         rids = np.array(store._database.head().hi + 1 - np.arange(store._database.head().hi, 0, -1))
         living = np.array(sorted(store._database.rows(rids.tolist())), np.int64)
         for rid in living:
@@ -149,15 +149,15 @@ def test_names_of_another_namespace_are_words_like_any_other(tmp_path: Path) -> 
         store.add([Draft(text="we met", speaker="May", session="s", position=1, namespace=("one",))])
         store.add([Draft(text="a warm may day", speaker="Ana Lu", session="s", position=1, namespace=("two",))])
         around = Surroundings(store._database)
-        around.refresh()
+        around.refresh(store._database.head())
         database = store._database
-        assert around.names_in("in May?", database.scopes(("two",))) == ("in May?", set())
-        text, speakers = around.names_in("What is May's plan (ask Ana)?", database.scopes(()))
+        assert around.names_in("in May?", database.scopes(("two",), database.head())) == ("in May?", set())
+        text, speakers = around.names_in("What is May's plan (ask Ana)?", database.scopes((), database.head()))
         assert text == "What is plan (ask"
         assert len(speakers) == 2
         assert around.names_in("Ana?", None)[0] == "Ana?"
         store.add([Draft(text="x", namespace=("many", str(n))) for n in range(70)])
-        assert database.scopes(("many",)) == []
+        assert database.scopes(("many",), database.head()) == []
         assert around.neighbours(np.array([999])).tolist() == []
         assert around.turns(np.array([999]), []) is None
 

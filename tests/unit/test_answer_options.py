@@ -153,7 +153,7 @@ def test_a_declared_kind_stands_above_the_roles(store: LocalStore) -> None:
 
 def test_what_was_written_meanwhile_is_in_no_context_yet(store: LocalStore) -> None:
     around = store._retrieve._surroundings
-    around.refresh()
+    around.refresh(store._database.head())
     assert around.around(10**6, 3) == ([], [])
 
 

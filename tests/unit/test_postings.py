@@ -41,14 +41,14 @@ def drafts(rng: np.random.Generator, ids: Sequence[int]) -> list[Draft]:
 def answers(store: LocalStore, postings: Postings, words: Sequence[str]) -> list[list[tuple[int, list[int]]]]:
     """The rows of some words in each place, pruned and not, and under a filter."""
     with store._database.reader() as connection:
-        hi = journal.head(connection).hi
-        some = np.arange(hi // 3 + 1, hi // 2 + 2)
+        head = journal.head(connection)
+        some = np.arange(head.hi // 3 + 1, head.hi // 2 + 2)
         found: list[list[WordRows]] = []
         for scopes in PLACES:
             found += [
-                postings.rows_with(connection, words, scopes, Candidates(hi), prune=prune) for prune in (True, False)
+                postings.rows_with(connection, words, scopes, Candidates(head), prune=prune) for prune in (True, False)
             ]
-            found.append(postings.rows_with(connection, words, scopes, Candidates(hi, some), prune=False))
+            found.append(postings.rows_with(connection, words, scopes, Candidates(head, some), prune=False))
     told = [[(rows.count, rows.rids.tolist()) for rows in each] for each in found]
     # Where a filter stands, rows outside it may come along, or not.
     for place in range(2, len(told), 3):
@@ -96,7 +96,7 @@ def test_a_snapshot_of_the_past_is_answered_as_of_then(store: LocalStore) -> Non
     with store._database.snapshot(), store._database.reader() as connection, ThreadPoolExecutor(1) as elsewhere:
         elsewhere.submit(store.add, [Draft(text="tea again")]).result()
         assert [rids for _, rids in elsewhere.submit(answers, store, postings, words).result()[0]] == [[1], [1, 2, 3]]
-        then = postings.rows_with(connection, words, None, Candidates(2), prune=True)
+        then = postings.rows_with(connection, words, None, Candidates(journal.head(connection)), prune=True)
         assert [rows.rids.tolist() for rows in then] == [[1], [1, 2]]
     assert [rids for _, rids in answers(store, postings, words)[0]] == [[1], [1, 2, 3]]
 
@@ -105,13 +105,13 @@ def test_what_was_read_before_another_thread_went_on_is_not_kept(store: LocalSto
     postings = Postings()
     store.add([Draft(id="a", text="tea")])
     with store._database.reader() as connection:
-        postings.rows_with(connection, ["tea"], None, Candidates(1), prune=True)
+        postings.rows_with(connection, ["tea"], None, Candidates(journal.head(connection)), prune=True)
         held = postings.known(None, "tea")
         assert held is not None
         store.add([Draft(id="a", text="bread")])
-        postings.rows_with(connection, ["bread"], None, Candidates(2), prune=True)
+        postings.rows_with(connection, ["bread"], None, Candidates(journal.head(connection)), prune=True)
         postings.keep(None, "tea", held, 1)
-        (tea,) = postings.rows_with(connection, ["tea"], None, Candidates(2), prune=True)
+        (tea,) = postings.rows_with(connection, ["tea"], None, Candidates(journal.head(connection)), prune=True)
         assert tea.rids.tolist() == []
 
 
@@ -120,8 +120,8 @@ def test_of_a_frequent_word_others_are_the_first_rows_when_one_of_them_went(stor
     kept, words = Postings(), ["tea", "w1"]
     for _ in range(2):
         with store._database.reader() as connection:
-            rare, frequent = kept.rows_with(connection, words, None, Candidates(2100), prune=True)
+            rare, frequent = kept.rows_with(connection, words, None, Candidates(journal.head(connection)), prune=True)
             assert frequent.rids.tolist() == rare.rids.tolist() == [2100]
-            fresh = Postings(0).rows_with(connection, words, None, Candidates(2100), prune=True)
+            fresh = Postings(0).rows_with(connection, words, None, Candidates(journal.head(connection)), prune=True)
             assert [rows.count for rows in fresh] == [rare.count, frequent.count]
         store.delete(["3"])

@@ -146,10 +146,10 @@ class FaissIndex:
         """Cosine of each row's best passage, shape (m,); NaN where a row is unknown."""
         state = self._open()
         vector = check_query(vector, 1, self._dim)
-        new = state.tail.cosines(vector, rids)
         if state.generation is None:
-            return new
-        return np.fmax(new, state.generation.rows.cosines(vector, rids))
+            return state.tail.cosines(vector, rids)
+        old = state.generation.rows.cosines(vector, rids)
+        return np.fmax(old, state.tail.cosines(vector, rids)) if state.tail.live else old
 
     def rids(self) -> Ids:
         """All live row ids, distinct and ascending."""

@@ -131,7 +131,9 @@ class Rows:
             found[found] = ~self.dead[start[found]]
         out = np.full(len(rids), np.nan, np.float32)
         start, count = start[found], count[found]
-        if count.size:
+        if not self.repeats:
+            out[found] = _dot(self.vectors.take(start, 0), vector)
+        elif count.size:
             passages = _dot(self.vectors.take(_spread(start, count), 0), vector)
             out[found] = np.maximum.reduceat(passages, np.cumsum(count) - count)
         return out
@@ -151,7 +153,9 @@ class Rows:
     def _spans(self, wanted: Ids) -> tuple[Positions, Positions]:
         """First position and number of passages of each wanted row id; the number is 0 where there is none."""
         start = np.searchsorted(self.rids, wanted)
-        return start, np.searchsorted(self.rids, wanted, side="right") - start
+        if self.repeats or not self.rids.size:
+            return start, np.searchsorted(self.rids, wanted, side="right") - start
+        return start, (self.rids.take(start, mode="clip") == wanted).astype(np.intp)
 
     def _cosines(self, vector: Floats, at: Positions | None) -> Floats:
         """Inner products, minus infinity where dead; gathered where the positions lie far apart."""

@@ -103,9 +103,8 @@ class Indexes:
         with self._lock:
             self._catch_up(self._journal.head().seq)
 
-    def current(self, modality: str) -> tuple[EmbedderIdentity, VectorIndex] | None:
-        """The index of a modality, with every change committed before this call; None before its first write."""
-        seq = self._journal.head().seq
+    def current(self, modality: str, seq: int) -> tuple[EmbedderIdentity, VectorIndex] | None:
+        """The index of a modality, with every change up to ``seq`` at least; None before its first write."""
         if seq > self._seq:
             with self._lock:
                 self._take_up()

@@ -13,7 +13,7 @@ from ums_core.pipeline.rerank import Rerank, Rereading, readable
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
-from ums_core.ports.ledger import Ledger
+from ums_core.ports.ledger import Head, Ledger
 from ums_core.ranking.fuse import alternating, best_first, standard, total
 from ums_core.ranking.lexical import Matches, among, bm25, union
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
@@ -25,6 +25,7 @@ from ums_core.records import Filter, Hit, Memory, Query
 __all__ = ["Retrieve"]
 
 Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
 
 # So many of each list are fused, and more only where more hits are wanted.
 CANDIDATES = 50
@@ -39,8 +40,8 @@ class Retrieve:
 
     Args:
         ledger: where rows, terms and vectors are.
-        index_of: the index of a modality, caught up with storage, and what its vectors come from; None before the
-            first write.
+        index_of: the index of a modality, caught up with a change of storage at least, and what its vectors come from;
+            None before the first write.
         query_vector: a unit vector for a query, or else for a text, and what it comes from; None where there is none
             to compare.
         clock: the current time in UTC.
@@ -50,7 +51,7 @@ class Retrieve:
     def __init__(
         self,
         ledger: Ledger,
-        index_of: Callable[[str], tuple[EmbedderIdentity, VectorIndex] | None],
+        index_of: Callable[[str, int], tuple[EmbedderIdentity, VectorIndex] | None],
         query_vector: Callable[[Query, str], tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None],
         clock: Callable[[], datetime],
         rerank: Rerank,
@@ -65,19 +66,19 @@ class Retrieve:
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``."""
         condition = _condition(query)
-        seq = 0 if condition is None else self._ledger.seq()
+        head = self._ledger.head()
         text, speakers = query.text or "", set[int]()
         if query.mode != "vector" and text.strip():
-            self._surroundings.refresh()
+            self._surroundings.refresh(head)
         if query.mode == "hybrid" and text.strip():
             # A name tells who speaks, not what about: as words of the vector it would pull in all that they said.
-            text, speakers = self._surroundings.names_in(text, self._ledger.scopes(query.namespace))
-        vector, index = self._dense(query, text)
-        allowed = self._ledger.allowed(query.namespace, condition)
+            text, speakers = self._surroundings.names_in(text, self._ledger.scopes(query.namespace, head))
+        vector, index = self._dense(query, text, head)
+        allowed = self._ledger.allowed(query.namespace, condition, head)
         profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
         question = Question.of(query.text) if query.mode == "hybrid" and query.text else NO_QUESTION
         asked = _Search(
-            query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query), seq
+            query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query), head
         )
         hits, complete = self._attempt(asked)
         return hits if complete else self._search_at_one_moment(asked, text)
@@ -100,25 +101,27 @@ class Retrieve:
         condition = unexpired if before.condition is None else Filter.every(before.condition, unexpired)
         hits: list[Hit] = []
         for _ in range(MOMENTS):
-            with self._ledger.snapshot() as seq:
-                self._surroundings.refresh()
-                vector, index = self._dense(query, text)
+            with self._ledger.snapshot() as head:
+                self._surroundings.refresh(head)
+                vector, index = self._dense(query, text, head)
                 allowed = self._ledger.living(query.namespace, condition)
-                asked = replace(before, condition=condition, vector=vector, index=index, allowed=allowed, seq=seq)
+                asked = replace(before, condition=condition, vector=vector, index=index, allowed=allowed, head=head)
                 hits, complete = self._attempt(asked)
-                if complete and (index is None or index.seq == seq):
+                if complete and (index is None or index.seq == head.seq):
                     break
         return hits
 
-    def _dense(self, query: Query, text: str) -> tuple[npt.NDArray[np.float32] | None, VectorIndex | None]:
+    def _dense(self, query: Query, text: str, head: Head) -> tuple[npt.NDArray[np.float32] | None, VectorIndex | None]:
+        seq = head.seq
         while query.mode != "keyword":
             asked = self._query_vector(query, text)
-            held = None if asked is None else self._index_of(query.modality)
+            held = None if asked is None else self._index_of(query.modality, seq)
             if asked is None or held is None:
                 break
             # While a database moves to another embedder, the two may be of different ones for a moment.
             if asked[0] == held[0]:
                 return asked[1], held[1]
+            seq = self._ledger.head().seq
         return None, None
 
     def _attempt(self, asked: "_Search") -> tuple[list[Hit], bool]:
@@ -144,7 +147,7 @@ class Retrieve:
                 )
                 hits.append((rid, found.explained(hit, place) if query.explain else hit))
         # What a filter allows was read before the words: a memory replaced in between is in neither.
-        steady = asked.condition is None or query.mode == "vector" or self._ledger.seq() == asked.seq
+        steady = asked.condition is None or query.mode == "vector" or self._ledger.head() == asked.head
         complete = len(hits) == len(found.rids) and steady
         bare = [hit for _, hit in hits] if not around else with_context(hits, around, memories)
         return shaped(bare, query), complete
@@ -162,8 +165,7 @@ class Retrieve:
         if asked.index is None or asked.vector is None:
             return Ranked([], [], [], {})
         rids, nearness = asked.index.search(asked.vector, depth, asked.allowed)
-        # Rounding may leave the range by an ulp.
-        cosines = np.clip(nearness.astype(np.float64), -1.0, 1.0)
+        cosines = _bounded(nearness.astype(np.float64))
         return Ranked(rids.tolist(), cosines.tolist(), cosines.tolist(), {"dense": cosines})
 
     def _fused(self, asked: "_Search") -> Ranked:
@@ -173,14 +175,14 @@ class Retrieve:
         """
         query, depth = asked.query, asked.depth
         matches = self._matches(asked)
-        core = np.union1d(self._near(asked, CANDIDATES), matches.best(CANDIDATES))
-        rids = np.union1d(core, self._neighbours(core, asked))
-        if not len(rids):
+        core = union([self._near(asked, CANDIDATES), matches.best(CANDIDATES)])
+        if not len(core):
             return Ranked([], [], [], {})
+        rids, cosines = self._with_neighbours(core, asked)
         turns = self._surroundings.turns(rids, asked.speakers, query.kind)
         kinds = np.zeros(len(rids), np.int8) if turns is None else turns.kind
         weights = weights_of(kinds, asked.profiles)
-        parts, cosines = self._scores(asked, rids, matches.of(rids), weights, among(rids, core))
+        parts = _shares(matches.of(rids), cosines, weights, among(rids, core))
         scores = total(parts)
         if turns is not None:
             parts |= asked.question.parts(scores, turns, weights)
@@ -189,7 +191,7 @@ class Retrieve:
         found = Ranked(
             rids[order].tolist(),
             scores[order].tolist(),
-            [None] * len(order) if cosines is None else np.clip(cosines[order], -1.0, 1.0).tolist(),
+            [None] * len(order) if cosines is None else _bounded(cosines[order]).tolist(),
             {name: part[order] for name, part in parts.items()} if query.explain else {},
             kinds[order],
         )
@@ -203,7 +205,8 @@ class Retrieve:
         rest = rest[~among(rest, rids)]
         if asked.index is None or asked.vector is None:
             return rest.tolist(), [None] * len(rest)
-        return rest.tolist(), np.clip(_cosines(asked.index, asked.vector, rest), -1.0, 1.0).tolist()
+        cosines = _filled(asked.index.scores(asked.vector, rest).astype(np.float64))
+        return rest.tolist(), _bounded(cosines).tolist()
 
     def _diverse(self, found: Ranked, asked: "_Search") -> Ranked:
         """The same, the first of them in the order of maximal marginal relevance."""
@@ -229,7 +232,7 @@ class Retrieve:
         """The turns before and after each row that the query asks for, as far as its filter lets them through."""
         if not asked.query.context:
             return {}
-        self._surroundings.refresh()
+        self._surroundings.refresh(asked.head)
         around = {rid: self._surroundings.around(rid, asked.query.context) for rid in rids}
         if asked.condition is None or asked.allowed is None:
             return around
@@ -249,7 +252,7 @@ class Retrieve:
         """All that match by words, with their BM25 among the rows that may be found."""
         query, allowed = asked.query, asked.allowed
         prune = asked.condition is None
-        found, exact = self._ledger.rows_with(query.text or "", query.namespace, allowed, prune=prune)
+        found, exact = self._ledger.rows_with(query.text or "", query.namespace, allowed, asked.head, prune=prune)
         if not found:
             return Matches(_NO_RIDS, np.empty(0))
         rids = union([word.rids for word in found])
@@ -259,34 +262,21 @@ class Retrieve:
         total = self._surroundings.rows if allowed is None else len(allowed)
         return Matches(rids, bm25(found, rids, self._surroundings.lengths(rids), total))
 
-    def _scores(
-        self,
-        asked: "_Search",
-        rids: npt.NDArray[np.int64],
-        bm25: Floats,
-        weights: Mapping[str, Floats],
-        basis: npt.NDArray[np.bool_],
-    ) -> tuple[dict[str, Floats], Floats | None]:
-        """What the two shares contribute to the candidates, and their cosines."""
-        lexical = standard(bm25, basis)
-        if asked.index is None or asked.vector is None:
-            return {"lexical": np.sign(weights["lexical"]) * lexical}, None
-        cosines = _cosines(asked.index, asked.vector, rids)
-        shares = weights["dense"] + weights["lexical"]
-        parts = {
-            "lexical": weights["lexical"] / shares * lexical,
-            "dense": weights["dense"] / shares * standard(cosines, basis),
-        }
-        return parts, cosines
-
-    def _neighbours(self, rids: npt.NDArray[np.int64], asked: "_Search") -> npt.NDArray[np.int64]:
-        found = self._surroundings.neighbours(rids)
+    def _with_neighbours(self, core: Ids, asked: "_Search") -> tuple[Ids, Floats | None]:
+        """The candidates with the turns just before and after them, ascending, and their cosines."""
+        near = self._surroundings.neighbours(core)
         # They share a namespace with a candidate; a filter may still keep them out, and some may be gone by now.
         if asked.condition is not None and asked.allowed is not None:
-            found = np.intersect1d(found, asked.allowed.rids, assume_unique=True)
-        if asked.index is not None and asked.vector is not None:
-            found = found[~np.isnan(asked.index.scores(asked.vector, found))]
-        return found
+            near = near[among(near, asked.allowed.rids)]
+        rids = union([core, near])
+        if asked.index is None or asked.vector is None:
+            return rids, None
+        cosines = asked.index.scores(asked.vector, rids).astype(np.float64)
+        known = ~np.isnan(cosines)
+        if not known.all():
+            stays = known | among(rids, core)
+            rids, cosines = rids[stays], _filled(cosines[stays])
+        return rids, cosines
 
     def _texts(self, rids: Sequence[int], asked: "_Search") -> dict[int, str]:
         """What a second look reads of each row; nothing of one that is gone by now."""
@@ -320,7 +310,7 @@ class _Search:
     profiles: Profiles
     question: Question
     rereading: Rereading | None
-    seq: int
+    head: Head
 
     @property
     def depth(self) -> int:
@@ -333,11 +323,28 @@ class _Search:
 _NO_RIDS = np.empty(0, np.int64)
 
 
-def _cosines(index: VectorIndex, vector: npt.NDArray[np.float32], rids: npt.NDArray[np.int64]) -> Floats:
-    """Cosines of rows; one without a vector of this modality is as far as the farthest, not out of the question."""
-    cosines = index.scores(vector, rids).astype(np.float64)
-    np.nan_to_num(cosines, copy=False, nan=float(np.nanmin(cosines, initial=1.0)))
-    return cosines
+def _shares(
+    bm25: Floats, cosines: Floats | None, weights: Mapping[str, Floats], basis: npt.NDArray[np.bool_]
+) -> dict[str, Floats]:
+    """What the two shares contribute to the candidates."""
+    lexical = standard(bm25, basis)
+    if cosines is None:
+        return {"lexical": np.sign(weights["lexical"]) * lexical}
+    shares = weights["dense"] + weights["lexical"]
+    return {
+        "lexical": weights["lexical"] / shares * lexical,
+        "dense": weights["dense"] / shares * standard(cosines, basis),
+    }
+
+
+def _bounded(cosines: Floats) -> Floats:
+    """Cosines within their range, which rounding may leave by an ulp."""
+    return np.asarray(np.minimum(np.maximum(cosines, -1.0), 1.0))
+
+
+def _filled(cosines: Floats) -> Floats:
+    """Cosines where one without a vector of this modality is as far as the farthest, not out of the question."""
+    return np.nan_to_num(cosines, nan=float(np.nanmin(cosines, initial=1.0)))
 
 
 def _others(around: Around) -> set[int]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.ports.ledger import Ledger, TurnRow
+from ums_core.ports.ledger import Head, Ledger, TurnRow
 from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns
+from ums_core.ranking.lexical import among, union
 from ums_core.ranking.words import words
 from ums_core.records.query import Kind
 
@@ -17,6 +18,7 @@ __all__ = ["Surroundings"]
 
 Ids = npt.NDArray[np.int64]
 
+_NONE = np.empty(0, np.int64)
 _KINDS = {"user": USER, "human": USER, "assistant": REPLY, "ai": REPLY}
 _COLUMNS = {
     "rid": np.int64,
@@ -61,9 +63,9 @@ class Surroundings:
         # By namespace, and under None of all.
         self._names: dict[int | None, dict[str, set[int]]] = {}
 
-    def refresh(self) -> None:
-        """Take up what was committed since the last call. Costs a few microseconds where nothing was."""
-        if self._ledger.seq() == self._seq:
+    def refresh(self, head: Head) -> None:
+        """Take up what was committed up to a change, and perhaps later ones; costs nothing where nothing was."""
+        if head.seq <= self._seq:
             return
         with self._lock:
             seq, removed, rows = self._ledger.turns_since(self._seq, self._hi)
@@ -96,13 +98,13 @@ class Surroundings:
         return " ".join(rest) or text, set().union(*named.values())
 
     def neighbours(self, rids: Ids) -> Ids:
-        """Row ids of the turns just before and after those given, ascending, without those given."""
+        """Row ids of the turns just before and after those given, without those given; all ascending."""
         columns = self._columns
         places, known = self._places(rids)
         places = places[known]
         near = np.concatenate([columns["before"][places], columns["after"][places]])
-        found: Ids = columns["rid"][near[near >= 0]]
-        return np.setdiff1d(found, rids)
+        found = union([columns["rid"][near[near >= 0]], _NONE])
+        return found[~among(found, rids)]
 
     def around(self, rid: int, count: int) -> tuple[list[int], list[int]]:
         """Row ids of as many turns before a row and after it, both in the order of the conversation."""
@@ -126,17 +128,17 @@ class Surroundings:
     def lengths(self, rids: Ids) -> npt.NDArray[np.float64]:
         """How many telling words each row has, shape (n,); 1 for one that is not known yet."""
         places, known = self._places(rids)
-        return (
-            np.where(known, self._columns["telling"][places], 1).astype(np.float64)
-            if known.any()
-            else np.ones(len(rids))
-        )
+        if not known.any():
+            return np.ones(len(rids))
+        lengths = self._columns["telling"][places].astype(np.float64)
+        lengths[~known] = 1.0
+        return lengths
 
     def turns(self, rids: Ids, speakers: Collection[int], declared: Kind | None = None) -> Turns | None:
         """The candidates as turns, in their order; None where nothing is known of any.
 
         Args:
-            rids: known row ids, distinct.
+            rids: known row ids, ascending.
             speakers: those whom the query names.
             declared: what the memories are said to be; None goes by their roles.
         """
@@ -149,16 +151,17 @@ class Surroundings:
             kind = np.where(kind == NOTE, NOTE, PEER).astype(np.int8)
         elif declared == "assistant":
             kind = np.where(kind == PEER, NOTE, kind).astype(np.int8)
-        order = np.argsort(places, kind="stable")
         at = known & (kind != NOTE)
+        beside = np.concatenate([columns["before"][places], columns["after"][places]])
+        beside = np.where(np.concatenate([at, at]), _among(beside, places, everywhere=bool(known.all())), -1)
         return Turns(
             kind=kind,
-            before=np.where(at, _among(columns["before"][places], places, order), -1),
-            after=np.where(at, _among(columns["after"][places], places, order), -1),
+            before=beside[: len(rids)],
+            after=beside[len(rids) :],
             session=np.where(at, columns["session"][places], -1),
             cues=columns["cues"][places] * known,
             log_words=np.log1p(columns["telling"][places] * known),
-            named=np.isin(columns["speaker"][places], list(speakers)) & known,
+            named=_any_of(columns["speaker"][places], speakers) & known,
             moment=np.where(known, columns["moment"][places], -1),
         )
 
@@ -167,6 +170,11 @@ class Surroundings:
         held = self._columns["rid"][: self._count]
         if not len(held):
             return np.zeros(len(rids), np.intp), np.zeros(len(rids), np.bool_)
+        first, last = int(held[0]), int(held[-1])
+        if last - first == len(held) - 1:
+            # No row ever went: the place can be told without a search.
+            places = np.minimum(np.maximum(rids - first, 0), last - first)
+            return places, held[places] == rids
         places = np.minimum(np.searchsorted(held, rids), len(held) - 1)
         return places, held[places] == rids
 
@@ -240,6 +248,14 @@ class Surroundings:
         return code
 
 
+def _any_of(codes: npt.NDArray[np.int32], wanted: Collection[int]) -> npt.NDArray[np.bool_]:
+    """Whether each code is wanted; of a question few are."""
+    found = np.zeros(len(codes), np.bool_)
+    for code in wanted:
+        found |= codes == code
+    return found
+
+
 def _is_name(part: str, named: Iterable[str]) -> bool:
     """Whether a part of a text between spaces is a name, as in ``Ana``, ``Ana's`` or ``(Ana?``."""
     found = words(part.lower().replace("'s", "").replace("\u2019s", ""))
@@ -247,9 +263,11 @@ def _is_name(part: str, named: Iterable[str]) -> bool:
 
 
 def _among(
-    neighbours: npt.NDArray[np.int32], places: npt.NDArray[np.intp], order: npt.NDArray[np.intp]
+    neighbours: npt.NDArray[np.int32], places: npt.NDArray[np.intp], *, everywhere: bool
 ) -> npt.NDArray[np.intp]:
-    """For each neighbour, where it stands among the places, or -1."""
-    ascending = places[order]
-    at = np.minimum(np.searchsorted(ascending, neighbours), len(places) - 1)
-    return np.where((neighbours >= 0) & (ascending[at] == neighbours), order[at], -1)
+    """For each neighbour, where it stands among the places, or -1; ``everywhere`` they are right, so they ascend."""
+    order = None if everywhere else np.argsort(places, kind="stable")
+    ascending = places if order is None else places[order]
+    at = np.minimum(ascending.searchsorted(neighbours), len(places) - 1)
+    # No place is below 0, where a turn has no neighbour.
+    return np.where(ascending[at] == neighbours, at if order is None else order[at], -1)

@@ -17,9 +17,22 @@ if TYPE_CHECKING:
     from ums_core.ports.index import RowSet
     from ums_core.ranking.lexical import WordRows
 
-__all__ = ["Archiving", "Ledger", "Row", "Transaction", "TurnRow"]
+__all__ = ["Archiving", "Head", "Ledger", "Row", "Transaction", "TurnRow"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the journal of changes stands.
+
+    Attributes:
+        seq: number of the last committed change.
+        hi: the largest row id ever given.
+    """
+
+    seq: int
+    hi: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,16 +158,16 @@ class Ledger(Protocol):
         """
         ...
 
-    def snapshot(self) -> AbstractContextManager[int]:
-        """Let this thread read storage as it is now, for a ``with`` block; gives the number of the last change."""
+    def snapshot(self) -> AbstractContextManager[Head]:
+        """Let this thread read storage as it is now, for a ``with`` block."""
         ...
 
     def binding(self, modality: str) -> EmbedderIdentity | None:
         """What the modality is bound to; None before its first write."""
         ...
 
-    def allowed(self, namespace: Namespace, condition: Filter | None) -> "RowSet | None":
-        """The rows under a namespace prefix that meet a condition; None is all."""
+    def allowed(self, namespace: Namespace, condition: Filter | None, head: Head) -> "RowSet | None":
+        """The rows under a namespace prefix that meet a condition, at least up to a change; None is all."""
         ...
 
     def living(self, namespace: Namespace, condition: Filter) -> "RowSet":
@@ -162,7 +175,7 @@ class Ledger(Protocol):
         ...
 
     def rows_with(
-        self, text: str, namespace: Namespace, allowed: "RowSet | None", *, prune: bool
+        self, text: str, namespace: Namespace, allowed: "RowSet | None", head: Head, *, prune: bool
     ) -> "tuple[list[WordRows], bool]":
         """The rows that hold each word of a text, the rarest word first, and whether all are under the prefix.
 
@@ -170,19 +183,20 @@ class Ledger(Protocol):
             text: a question.
             namespace: a prefix; there may be rows of others where it has more than a few namespaces.
             allowed: the rows under it, as far as they are known; where nothing is pruned, others may be left out.
+            head: where the journal stands.
             prune: read a bounded number of rows, and of frequent words only those that hold a rarer one too.
         """
         ...
 
-    def seq(self) -> int:
-        """Number of the last committed change, other processes' included."""
+    def head(self) -> Head:
+        """The end of the journal, other processes' commits included."""
         ...
 
     def turns_since(self, seq: int, hi: int) -> "tuple[int, npt.NDArray[np.int64], list[TurnRow]]":
         """Where the journal ends, rows removed after ``seq``, and the rows after row id ``hi``, ascending."""
         ...
 
-    def scopes(self, namespace: Namespace) -> list[int] | None:
+    def scopes(self, namespace: Namespace, head: Head) -> list[int] | None:
         """The ids of the namespaces under a prefix; None for the root, and none where there are more than a few."""
         ...
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,33 +58,49 @@ def contextual(
         asks_time: whether the query asks when something was.
     """
     # One more place, for neighbours that are no candidates: -1 leads there.
-    known, cues = np.append(scores, 0.0), np.append(turns.cues, np.int8(0))
-    before, after = np.append(turns.before, -1), np.append(turns.after, -1)
-    first, second = turns.before, before[turns.before]
+    known, cues = _padded(scores, 0), _padded(turns.cues, 0)
+    first, last = turns.before, turns.after
+    second = _padded(first, -1)[first]
+    next_but_one = _padded(last, -1)[last]
     answers = (cues[first] & ASKS) > 0
-    replied = np.append(turns.kind == REPLY, np.False_)[turns.after]
     user = turns.kind == USER
+    replied = user & (_padded(turns.kind, NOTE)[last] == REPLY)
     signals = {
-        "before": ~answers * known[first],
-        "after_question": answers * known[first],
-        "after": known[turns.after],
+        "before": np.where(answers, 0.0, known[first]),
+        "after_question": np.where(answers, known[first], 0.0),
+        "after": known[last],
         "before_2": known[second],
-        "after_2": known[after[turns.after]],
+        "after_2": known[next_but_one],
         "session": _best_of_session(scores, turns.session),
         "named_speaker": turns.named,
-        "first_person": turns.named * ((turns.cues & FIRST_PERSON) > 0),
+        "first_person": turns.named & ((turns.cues & FIRST_PERSON) > 0),
         "question": (turns.cues & ENDS_ASKING) > 0,
         "answer": answers,
         "length": turns.log_words,
-        "time": (turns.cues & NAMES_TIME) * asks_time > 0,
-        "user": user * (not about_reply),
-        "reply": user * replied * known[turns.after],
+        "time": (turns.cues & NAMES_TIME) > 0,
+        "user": user,
+        "reply": np.where(replied, known[last], 0.0),
     }
+    if not asks_time:
+        del signals["time"]
+    if about_reply:
+        del signals["user"]
     return {name: weights[name] * signal for name, signal in signals.items()}
 
 
 def _best_of_session(scores: Floats, session: npt.NDArray[np.int32]) -> Floats:
     """The best score in each candidate's session, shape (n,); 0 where it has none."""
-    best = np.full(int(session.max(initial=-1)) + 2, -np.inf)
-    np.maximum.at(best, session + 1, scores)
-    return np.where(session >= 0, best[session + 1], 0.0)
+    order = np.argsort(session, kind="stable")
+    ordered = session[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    best = np.empty(len(scores))
+    best[order] = np.repeat(np.maximum.reduceat(scores[order], starts), np.diff(starts, append=len(scores)))
+    best[session < 0] = 0.0
+    return best
+
+
+def _padded(column: npt.NDArray[Any], value: int) -> npt.NDArray[Any]:
+    out = np.empty(len(column) + 1, column.dtype)
+    out[:-1] = column
+    out[-1] = value
+    return out

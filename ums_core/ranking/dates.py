@@ -21,6 +21,7 @@ _DATE = re.compile(
     rf"|\b(?:in|during|of|since|summer|winter|spring|autumn|fall)\s+(?P<alone>{_YEAR})\b(?!-)",
     re.IGNORECASE,
 )
+_HINT = re.compile(rf"\d|{'|'.join(sorted({name[:3] for name in _NAMES}))}", re.IGNORECASE)
 _BEFORE = re.compile(r"\b(?:in|of|on|during|since|by|until|till|last|this|next|early|late|mid)[\s-]+$", re.IGNORECASE)
 _ANY_DAY = datetime(2000, 1, 1)  # noqa: DTZ001  # a calendar date, of no time zone
 
@@ -42,8 +43,10 @@ def date_in(text: str) -> When | None:
     """The first explicit date that a text names, such as ``8 May 2023``, ``in May`` or ``2023-05-08``; else None.
 
     A month by itself counts only as a capital name after a preposition: "may" and "march" are words as well. Costs
-    some microseconds where a text names no date.
+    a microsecond where a text has neither a number nor the beginning of a month.
     """
+    if not _HINT.search(text):
+        return None
     for match in _DATE.finditer(text):
         year, month, day = match["year"] or match["alone"], match["month"], match["first"] or match["last"]
         bare = month and not (year or day)

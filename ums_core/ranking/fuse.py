@@ -1,5 +1,6 @@
 """Fusion of signals that were measured on the same candidates."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -29,11 +30,14 @@ def standard(signal: Floats, basis: npt.NDArray[np.bool_] | None = None) -> Floa
     known = signal if basis is None else signal[basis]
     if not len(known):
         return np.zeros(len(signal))
-    spread = float(known.std())
+    mean = float(known.sum()) / len(known)
+    # In fewer steps than numpy's own, which cost a search more than the numbers do.
+    off = known - mean
+    spread = math.sqrt(float(off @ off) / len(off))
     # Rounding leaves a spread of some ulps where all values are one.
     if spread <= 1e-9 * max(1.0, float(np.abs(known).max())):
         return np.zeros(len(signal))
-    return np.asarray((signal - known.mean()) / spread)
+    return np.asarray((signal - mean) / spread)
 
 
 def total(parts: Mapping[str, Floats]) -> Floats:

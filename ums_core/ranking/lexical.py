@@ -87,17 +87,18 @@ def bm25(words: Sequence[WordRows], rids: Ids, lengths: Floats, total: int) -> F
     given: nothing but the rows of one namespace has a part in its scores.
 
     Args:
-        words: the words of the question; rows that are not among ``rids`` have no part.
+        words: the words of the question; all their rows are among ``rids``.
         rids: distinct, ascending, shape (n,).
         lengths: how many words each row has, shape (n,).
         total: how many rows could have matched.
 
     Source: Robertson, Zaragoza, FnTIR 3(4), 2009, with binary term frequencies; the weight of a word is that of Lucene.
     """
-    norms = _K1 * (1.0 - _B + _B * lengths / max(1.0, float(lengths.mean()))) if len(rids) else np.empty(0)
-    scores = np.zeros(len(rids))
-    for word in words:
-        at = np.searchsorted(rids, word.rids[among(word.rids, rids)])
-        count = min(word.count, total)
-        scores[at] += np.log1p((total - count + 0.5) / (count + 0.5)) * (_K1 + 1.0) / (1.0 + norms[at])
-    return scores
+    if not len(rids):
+        return np.empty(0)
+    counts = np.array([min(word.count, total) for word in words])
+    rarities = np.log1p((total - counts + 0.5) / (counts + 0.5))
+    at = np.searchsorted(rids, np.concatenate([word.rids for word in words]))
+    held = np.bincount(at, np.repeat(rarities, [len(word.rids) for word in words]), len(rids))
+    norms = _K1 * (1.0 - _B + _B * lengths / max(1.0, float(lengths.mean())))
+    return np.asarray(held * (_K1 + 1.0) / (1.0 + norms))

@@ -110,13 +110,14 @@ def weights_of(kinds: npt.NDArray[np.int8], profiles: Profiles) -> dict[str, npt
         kinds: NOTE, PEER, USER or REPLY, shape (n,).
         profiles: the weights of each kind.
     """
-    return {name: by_kind[kinds] for name, by_kind in _table(profiles).items()}
+    return dict(zip(_NAMES, _table(profiles).take(kinds, 1), strict=True))
+
+
+_NAMES = [entry.name for entry in fields(Profile)]
 
 
 @lru_cache(maxsize=8)
-def _table(profiles: Profiles) -> dict[str, npt.NDArray[np.float64]]:
-    """The weights by the number of the kind: an assistant's user and reply share one profile."""
+def _table(profiles: Profiles) -> npt.NDArray[np.float64]:
+    """The weights, a row a signal, by the number of the kind: an assistant's user and reply share one profile."""
     kinds = (profiles.notes, profiles.dialogue, profiles.assistant, profiles.assistant)
-    return {
-        entry.name: np.array([getattr(kind, entry.name) for kind in kinds], np.float64) for entry in fields(Profile)
-    }
+    return np.array([[getattr(kind, name) for kind in kinds] for name in _NAMES], np.float64)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ums_core.errors import StoreClosed
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
-from ums_core.ports.ledger import TurnRow
+from ums_core.ports.ledger import Head, TurnRow
 from ums_core.ports.sealed import Sealing
 from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
@@ -24,7 +24,6 @@ from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sq
 from ums_core.storage.complaint import translated
 from ums_core.storage.connect import (
     BUSY_TIMEOUT_S,
-    Connection,
     Connector,
     Reader,
     alone,
@@ -37,12 +36,12 @@ from ums_core.storage.migrations import agree_on_terms, check, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.postings import Candidates, Postings
 from ums_core.storage.reading import find_nid, read_bindings, read_memories, vectors_of
+from ums_core.storage.scopes import MAX_SCOPES, KnownScopes
 from ums_core.storage.table import (
     LazyNamespaces,
     decode,
     decode_namespace,
     encode_namespace,
-    prefix_range,
     read_turns,
     select_rows,
 )
@@ -58,7 +57,7 @@ T = TypeVar("T")
 _PAUSE_S = 0.05
 
 # Told of the journal's end before the first of these works, and of each work that changed something.
-OnCommit = Callable[[journal.Head, Sequence[SqlTransaction]], None]
+OnCommit = Callable[[Head, Sequence[SqlTransaction]], None]
 
 
 class Database:
@@ -91,6 +90,7 @@ class Database:
         self.path = path
         self.allowed_rows = AllowedRows()
         self._postings = Postings()
+        self._scopes = KnownScopes()
         self.on_commit: OnCommit = lambda _head, _works: None
         self.clock = clock
         page_key = None if sealing is None else sealing.page_key
@@ -135,10 +135,10 @@ class Database:
         return self._connector.reader()
 
     @contextmanager
-    def snapshot(self) -> Iterator[int]:
+    def snapshot(self) -> Iterator[Head]:
         """Let this thread read the database as it is now; see the port."""
         with self._connector.snapshot() as connection:
-            yield journal.head(connection).seq
+            yield journal.head(connection)
 
     def write(self, work: Callable[[SqlTransaction], T]) -> T:
         """Run the work in a transaction, durable when this returns; see the port."""
@@ -149,7 +149,7 @@ class Database:
         with self.reader() as connection:
             return journal.mark_of(connection, seq)
 
-    def head(self) -> journal.Head:
+    def head(self) -> Head:
         """The end of the journal, other processes' commits included."""
         with self.reader() as connection:
             return journal.head(connection)
@@ -203,7 +203,7 @@ class Database:
         with self.reader() as connection:
             return listing.namespaces(connection, prefix, condition_sql((), condition))
 
-    def allowed(self, namespace: Namespace, condition: Filter | None) -> RowSet | None:
+    def allowed(self, namespace: Namespace, condition: Filter | None, head: Head) -> RowSet | None:
         """The rows that meet the conditions, from the cache as far as it reaches; see the port."""
         sql, values = condition_sql(namespace, condition)
         if not sql:
@@ -211,7 +211,7 @@ class Database:
         with self.reader() as connection:
             if condition is not None and changes_in_place(condition):
                 return RowSet(read_rids(connection, sql, values))
-            return self.allowed_rows.get(connection, sql, values, journal.head(connection).hi)
+            return self.allowed_rows.get(connection, sql, values, head.hi)
 
     def living(self, namespace: Namespace, condition: Filter) -> RowSet:
         """The rows that meet the conditions now, not kept; see the port."""
@@ -220,22 +220,18 @@ class Database:
             return RowSet(read_rids(connection, sql, values))
 
     def rows_with(
-        self, text: str, namespace: Namespace, allowed: RowSet | None, *, prune: bool
+        self, text: str, namespace: Namespace, allowed: RowSet | None, head: Head, *, prune: bool
     ) -> tuple[list[WordRows], bool]:
         """The rows that hold each word of a text; see the port."""
         with self.reader() as connection:
-            scopes = self._scopes(connection, namespace)
-            exact = scopes is None or len(scopes) <= keyword.MAX_SCOPES
+            scopes = self._scopes.get(connection, namespace, head)
+            exact = scopes is None or len(scopes) <= MAX_SCOPES
             words = keyword.question_words(text)
             if not words or scopes == [] or (allowed is not None and not len(allowed)):
                 return [], exact
-            candidates = Candidates(journal.head(connection).hi, None if allowed is None else allowed.rids)
+            candidates = Candidates(head, None if allowed is None else allowed.rids)
             places = tuple(scopes) if scopes is not None and exact else None
             return self._postings.rows_with(connection, words, places, candidates, prune=prune and exact), exact
-
-    def seq(self) -> int:
-        """Number of the last committed change."""
-        return self.head().seq
 
     def turns_since(self, seq: int, hi: int) -> tuple[int, npt.NDArray[np.int64], list[TurnRow]]:
         """What changed in conversations; see the port."""
@@ -244,11 +240,11 @@ class Database:
             removed = journal.removed_since(connection, seq)
             return end, removed, read_turns(connection, hi)
 
-    def scopes(self, namespace: Namespace) -> list[int] | None:
+    def scopes(self, namespace: Namespace, head: Head) -> list[int] | None:
         """The ids of the namespaces under a prefix; see the port."""
         with self.reader() as connection:
-            scopes = self._scopes(connection, namespace)
-        return [] if scopes is not None and len(scopes) > keyword.MAX_SCOPES else scopes
+            scopes = self._scopes.get(connection, namespace, head)
+        return [] if scopes is not None and len(scopes) > MAX_SCOPES else scopes
 
     def rows(self, rids: Sequence[int]) -> dict[int, Memory]:
         """The memories of those rows that still exist."""
@@ -324,15 +320,6 @@ class Database:
             row = connection.execute("SELECT path FROM namespaces WHERE nid = ?", (nid,)).fetchone()
         return decode_namespace(row[0])
 
-    def _scopes(self, connection: Connection, namespace: Namespace) -> list[int] | None:
-        if not namespace:
-            return None
-        found = connection.execute(
-            "SELECT nid FROM namespaces WHERE path >= ? AND path < ? LIMIT ?",
-            (*prefix_range(namespace), keyword.MAX_SCOPES + 1),
-        ).fetchall()
-        return [row[0] for row in found]
-
     def _transact(self, works: Sequence[Callable[[SqlTransaction], object]]) -> list[object]:
         with self._write_lock, translated(self.path):
             if self._stopped:
@@ -357,9 +344,7 @@ class Database:
             self._after_commit(first, last, done, len(works))
         return results
 
-    def _after_commit(
-        self, first: journal.Head, last: journal.Head, done: Sequence[SqlTransaction], works: int
-    ) -> None:
+    def _after_commit(self, first: Head, last: Head, done: Sequence[SqlTransaction], works: int) -> None:
         try:
             if done:
                 self.guard.committed(done[-1].seq, done[-1].mark)
@@ -371,9 +356,9 @@ class Database:
     def _work(
         self,
         works: Sequence[Callable[[SqlTransaction], object]],
-        head: journal.Head,
+        head: Head,
         bindings: Mapping[str, EmbedderIdentity],
-    ) -> tuple[list[SqlTransaction], list[object], dict[str, int], journal.Head]:
+    ) -> tuple[list[SqlTransaction], list[object], dict[str, int], Head]:
         pending = Pending(self._writer_connection)
         done: list[SqlTransaction] = []
         results: list[object] = []

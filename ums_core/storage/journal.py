@@ -1,12 +1,12 @@
 """The change journal: what an index replays to catch up with storage."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ums_core.ports.index import Change
+from ums_core.ports.ledger import Head
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import ORDINAL_BITS
 
@@ -19,19 +19,6 @@ _BATCH_ROWS = 16_384
 
 # seq, mark, time in microseconds, kind, first and last new row id, rows gone as int64.
 Entry = tuple[int, int, int, str, int, int, bytes | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where the journal stands.
-
-    Attributes:
-        seq: number of the last committed change.
-        hi: the largest row id ever given.
-    """
-
-    seq: int
-    hi: int
 
 
 def head(connection: Connection) -> Head:

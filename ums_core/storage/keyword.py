@@ -12,7 +12,6 @@ from ums_core.storage.connect import Connection
 
 __all__ = [
     "MAX_LIMIT",
-    "MAX_SCOPES",
     "Terms",
     "create_terms",
     "question_words",
@@ -26,7 +25,6 @@ Terms = tuple[int, str, str, str]
 _INSERT = "INSERT INTO terms (rowid, body, about, scope) VALUES (?, ?, ?, ?)"
 _REMOVE = "INSERT INTO terms (terms, rowid, body, about, scope) VALUES ('delete', ?, ?, ?, ?)"
 _MAX_WORDS = 64
-MAX_SCOPES = 64
 # The most that SQLite takes.
 MAX_LIMIT = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ums_core.ports.ledger import Head
 from ums_core.ranking.lexical import WordRows, among, union
 from ums_core.storage import journal
 from ums_core.storage.connect import Connection
@@ -40,17 +41,17 @@ class Candidates:
     """Row ids that are known to be among those that may match: those given, or all from 1 on.
 
     Attributes:
-        hi: the greatest row id.
+        head: where the journal stands.
         rids: ascending, at least one; None is all.
     """
 
-    hi: int
+    head: Head
     rids: Ids | None = None
 
     def share_up_to(self, rid: int) -> float:
         """The share of them up to a row id, greater than 0."""
         if self.rids is None:
-            return min(1.0, rid / self.hi)
+            return min(1.0, rid / self.head.hi)
         return max(1, int(np.searchsorted(self.rids, rid, side="right"))) / len(self.rids)
 
 
@@ -114,11 +115,10 @@ class Postings:
                 count.
             prune: whether to read a bounded number of rows.
         """
-        head = journal.head(connection)
-        if not self._follow(connection, head.seq):
+        if not self._follow(connection, candidates.head.seq):
             # A snapshot of the past, and what is kept is of later.
             return Postings(0).rows_with(connection, words, scopes, candidates, prune=prune)
-        look = _Look(self, connection, scopes, head)
+        look = _Look(self, connection, scopes, candidates.head)
         lists = look.first(words)
         found = look.pruned(lists, candidates) if prune else look.all_of(lists, candidates)
         return sorted(found, key=lambda rows: rows.count)
@@ -177,7 +177,7 @@ class Postings:
 class _Look:
     """What one search reads."""
 
-    def __init__(self, postings: Postings, connection: Connection, scopes: Scopes, head: journal.Head) -> None:
+    def __init__(self, postings: Postings, connection: Connection, scopes: Scopes, head: Head) -> None:
         self._postings = postings
         self._connection = connection
         self._scopes = scopes
