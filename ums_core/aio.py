@@ -15,7 +15,10 @@ from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 from ums_core.pipeline.reembed import Progress
 from ums_core.ports import Embedder, MemoryStore
 from ums_core.ports.sealed import KeyState
+from ums_core.ports.tending import Cancel, Strategy
 from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
+from ums_core.records.distinct import Distinct, Duplicates
+from ums_core.records.lifecycle import Consolidation
 from ums_core.settings import PerfSettings, UnifiedSettings
 
 if TYPE_CHECKING:
@@ -208,6 +211,40 @@ class EnhancedMemoryStore:
     ) -> list[Namespace]:
         """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
         return await self._hop(lambda: self.sync.namespaces(prefix=prefix, filter=filter))
+
+    async def add_distinct(
+        self, drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95
+    ) -> Distinct:
+        """Store the drafts that say what no memory of their namespace and level says yet; see the protocol."""
+        return await self._hop(lambda: self.sync.add_distinct(drafts, duplicates=duplicates, similarity=similarity))
+
+    async def consolidate(  # noqa: PLR0913  # the options of a verb, all by name
+        self,
+        *,
+        threshold: float = 0.8,
+        level: int = 0,
+        namespace: Namespace = (),
+        strategy: Strategy | str | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Consolidation:
+        """Merge what is alike among memories, from a level up, until nothing merges; see the protocol."""
+        return await self._hop(
+            lambda: self.sync.consolidate(
+                threshold=threshold,
+                level=level,
+                namespace=namespace,
+                strategy=strategy,
+                dry_run=dry_run,
+                progress=progress,
+                cancel=cancel,
+            )
+        )
+
+    async def consolidate_memories(self, **options: object) -> Consolidation:
+        """Merge what is alike; :meth:`consolidate` by the name that users know, with its options."""
+        return await self.consolidate(**options)  # type: ignore[arg-type]  # checked by the verb
 
     async def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""

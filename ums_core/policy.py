@@ -35,7 +35,7 @@ MODES: tuple[PrivacyMode, ...] = ("strict", "standard")
 # and their things. A field that a query gains stays on the device until it is added.
 QUERY_LEAVES = frozenset(
     {"text", "vector", "k", "mode", "modality", "level", "weights", "kind", "offset"}
-    | {"min_score", "diversity", "explain", "context", "group", "max_tokens", "use_cross_encoder"}
+    | {"min_score", "diversity", "recency", "explain", "context", "group", "max_tokens", "use_cross_encoder"}
 )
 # What a memory written as global sends in strict mode. Not here: namespace, id, source_ids, session, position and
 # created_at, which tie it to memories on the device, and the speaker.

@@ -24,6 +24,8 @@ from ums_core import (
     open_store,
 )
 from ums_core.records import Namespace
+from ums_core.records.distinct import Distinct
+from ums_core.records.lifecycle import Consolidation
 from ums_core.settings.database import url_of
 from ums_core.testing.sealed import SEALED
 from ums_core.testing.store_case import Abandon, MakeStore
@@ -155,6 +157,15 @@ class Waiting:
         filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the protocol's name
     ) -> list[Namespace]:
         return self._run(self._door.namespaces(prefix=prefix, filter=filter))
+
+    def add_distinct(self, drafts: Sequence[Draft], **options: Any) -> Distinct:  # noqa: ANN401  # those of the verb
+        return self._run(self._door.add_distinct(drafts, **options))
+
+    def consolidate(self, **options: Any) -> Consolidation:  # noqa: ANN401  # those of the verb
+        return self._run(self._door.consolidate_memories(**options))
+
+    def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # the protocol's name
+        return self._run(self._door.expand(id, namespace=namespace))
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         self._run(self._door.kv_put(collection, items))

@@ -1,7 +1,7 @@
 """A store behind the wire is the store: every call and answer passes through JSON, without a network."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from test_local_store_suite import KilledSuite
 from thorough import count
@@ -9,6 +9,8 @@ from thorough import count
 from ums_core import Draft, Filter, Health, Hit, Memory, MemoryStore, Page, Patch, Query, UMSError, open_store
 from ums_core import UnifiedSettings as Settings
 from ums_core.records import Namespace
+from ums_core.records.distinct import Distinct
+from ums_core.records.lifecycle import Consolidation
 from ums_core.wire import calls
 from ums_core.wire.calls import Call
 from ums_core.wire.problem import dump_problem, status_of
@@ -77,6 +79,15 @@ class Wired:
 
     def health(self) -> Health:
         return self._send(calls.health())
+
+    def add_distinct(self, drafts: Sequence[Draft], **options: Any) -> Distinct:  # noqa: ANN401  # those of the verb
+        return self._send(calls.add_distinct(drafts, **options))
+
+    def consolidate(self, **options: Any) -> Consolidation:  # noqa: ANN401  # those of the verb
+        return self._send(calls.consolidate(**options))
+
+    def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # the protocol's name
+        return self._send(calls.expand(id, namespace=namespace))
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         self._send(calls.kv_put(collection, items))

@@ -1,6 +1,7 @@
 """Diversity, budgets and pages: what is true of every answer."""
 
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -76,10 +77,14 @@ def test_an_estimate_is_about_what_a_model_counts() -> None:
 WORDS = ("boat", "key", "hill", "rain", "bread", "train", "lamp")
 
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
 def drafts() -> list[Draft]:
     return [
         Draft(
             id=f"m{n}",
+            created_at=NOW - timedelta(days=n % 100),
             text=f"{WORDS[n % 7]} and {WORDS[n % 5]} number {n}",
             namespace=("one",),
             speaker="AB"[n % 2],
@@ -98,6 +103,7 @@ questions = st.fixed_dictionaries(
     },
     optional={
         "diversity": st.sampled_from([0.0, 0.3, 1.0]),
+        "recency": st.sampled_from([0.0, 0.5, 1.0]),
         "min_score": st.sampled_from([-1.0, 0.1, 0.5]),
         "kind": st.sampled_from(["dialogue", "assistant", "notes"]),
         "filter": st.just({"speaker": "A"}),
@@ -111,7 +117,7 @@ def identities(hits: list[Hit]) -> list[str]:
 
 
 def test_pages_add_up_and_signals_add_up_to_the_score() -> None:
-    with open_store(UnifiedSettings.for_testing()) as store:
+    with open_store(UnifiedSettings.for_testing(), clock=lambda: NOW) as store:
         store.add(drafts())
 
         @settings(max_examples=40, deadline=None)
@@ -139,7 +145,10 @@ def test_pages_add_up_and_signals_add_up_to_the_score() -> None:
 
 
 def test_memories_elsewhere_change_nothing() -> None:
-    with open_store(UnifiedSettings.for_testing()) as store, open_store(UnifiedSettings.for_testing()) as other:
+    with (
+        open_store(UnifiedSettings.for_testing(), clock=lambda: NOW) as store,
+        open_store(UnifiedSettings.for_testing(), clock=lambda: NOW) as other,
+    ):
         for each in (store, other):
             each.add(drafts())
         shared: dict[str, list[object]] = {}

@@ -44,6 +44,7 @@ shapes: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "offset": st.integers(0, 9),
         "min_score": st.floats(0, 1),
         "diversity": st.floats(0, 1),
+        "recency": st.floats(0, 1),
         "explain": st.booleans(),
         "context": st.integers(0, 3),
         "group": st.just("session"),

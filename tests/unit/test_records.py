@@ -112,6 +112,8 @@ def test_a_draft_that_cannot_be_stored_is_refused_by_a_typed_error(
         ({"text": "a", "min_score": "0"}, InvalidQuery),
         ({"text": "a", "diversity": 1.1}, InvalidQuery),
         ({"text": "a", "diversity": True}, InvalidQuery),
+        ({"text": "a", "recency": -0.1}, InvalidQuery),
+        ({"text": "a", "recency": True}, InvalidQuery),
         ({"text": "a", "explain": 1}, InvalidQuery),
         ({"text": "a", "context": -1}, InvalidQuery),
         ({"text": "a", "context": False}, InvalidQuery),

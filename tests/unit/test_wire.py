@@ -28,6 +28,7 @@ from ums_core.errors import (
     UMSError,
 )
 from ums_core.ports.lifecycle import Lifecycle
+from ums_core.ports.tending import Tending
 from ums_core.wire import calls
 from ums_core.wire.codec import form_of
 from ums_core.wire.problem import dump_problem, load_problem, problem_of, retry_after_s, status_of
@@ -87,7 +88,9 @@ def arguments_of(call: calls.Call[Any]) -> dict[str, Any]:
 
 
 def protocol() -> set[str]:
-    return {name for part in (MemoryStore, Lifecycle) for name in vars(part) if not name.startswith("_")} - NOT_VERBS
+    return {
+        name for part in (MemoryStore, Lifecycle, Tending) for name in vars(part) if not name.startswith("_")
+    } - NOT_VERBS
 
 
 def test_every_verb_of_the_protocol_crosses() -> None:

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 
+from ums_core.channels.habits import habits_of
 from ums_core.channels.keys import key_source
 from ums_core.channels.local import LocalStore
 from ums_core.channels.sealed import check_production, keys_of, open_database
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
+from ums_core.pipeline.recency import Recency
 from ums_core.pipeline.rerank import Rerank
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Embedder, EmbedderIdentity, FileSeal, Reranker, VectorIndex
@@ -57,8 +59,9 @@ def open_store(
         ingest = Ingest(embedder, database.binding, settings.model.dim_of, _spans, clock)
         indexes = Indexes(database, make)
         rerank = _rerank(settings.ranking, reranker)
-        retrieve = Retrieve(database, indexes.current, ingest.query_vector, clock, rerank)
-        return LocalStore(database, indexes, ingest, retrieve, embedders)
+        recency = Recency(clock, settings.dynamics.of())
+        retrieve = Retrieve(database, indexes.current, ingest.query_vector, recency, rerank)
+        return LocalStore(database, indexes, ingest, retrieve, habits_of(settings, embedders))
     except BaseException:
         database.close()
         raise

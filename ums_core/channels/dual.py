@@ -22,10 +22,13 @@ from ums_core.policy import (
     query_to_send,
 )
 from ums_core.ports import MemoryStore, PersonalStore
+from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.ranking.rrf import rrf
 from ums_core.records import Draft, Filter, Health, Hit, Hits, Memory, Namespace, Page, Patch, Query
 from ums_core.records.arguments import check_batch, check_ids, check_query
 from ums_core.records.check import check_label, check_namespace
+from ums_core.records.distinct import Distinct, Duplicates
+from ums_core.records.lifecycle import Consolidation
 from ums_core.records.match import matches
 
 __all__ = ["DualStore", "Promotion"]
@@ -199,6 +202,36 @@ class DualStore:
     ) -> list[Namespace]:
         """All namespaces under the prefix that hold a personal memory which meets the filter, in ascending order."""
         return self.personal.namespaces(prefix=prefix, filter=filter)
+
+    def add_distinct(
+        self, drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95
+    ) -> Distinct:
+        """Store the drafts that say what no personal memory of their namespace and level says yet; see the protocol."""
+        if any(draft.channel != "personal" for draft in check_batch(drafts, Draft)):
+            raise InvalidField("what is known is looked for on this device: add global drafts with add()")
+        return self.personal.add_distinct(drafts, duplicates=duplicates, similarity=similarity)
+
+    def consolidate(  # noqa: PLR0913  # the options of a verb, all by name
+        self,
+        *,
+        threshold: float = 0.8,
+        level: int = 0,
+        namespace: Namespace = (),
+        strategy: Strategy | str | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Consolidation:
+        """Merge what is alike among personal memories, from a level up, until nothing merges; see the protocol."""
+        return self.personal.consolidate(
+            threshold=threshold,
+            level=level,
+            namespace=namespace,
+            strategy=strategy,
+            dry_run=dry_run,
+            progress=progress,
+            cancel=cancel,
+        )
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a personal summary was made from, in the order of its ``source_ids``, archived or alive."""

@@ -7,11 +7,13 @@ from os import PathLike
 from typing import Literal, Self, TypeVar
 
 from ums_core.channels.care import Backup, back_up
+from ums_core.channels.habits import Habits
 from ums_core.channels.lifecycle import LocalLifecycle
+from ums_core.channels.tending import LocalTending, stored
 from ums_core.channels.upkeep import destroyed, erased, ring_of, rotated
 from ums_core.errors import SettingsError, StoreClosed
 from ums_core.pipeline.indexing import Indexes
-from ums_core.pipeline.ingest import Ingest, Prepared
+from ums_core.pipeline.ingest import Ingest
 from ums_core.pipeline.patch import patched
 from ums_core.pipeline.reembed import Progress, reembed
 from ums_core.pipeline.repeat import answer_of, draft_parts, existing, patch_parts, replayed
@@ -43,7 +45,7 @@ __all__ = ["LocalStore"]
 T = TypeVar("T")
 
 
-class LocalStore(LocalLifecycle):
+class LocalStore(LocalLifecycle, LocalTending):
     """A :class:`~ums_core.ports.MemoryStore` on one file; ``open_store(settings)`` makes it. Thread-safe.
 
     Args:
@@ -51,7 +53,7 @@ class LocalStore(LocalLifecycle):
         indexes: derived from it, one a modality.
         ingest: makes rows of drafts.
         retrieve: answers queries.
-        embedders: an embedder by its name in the settings.
+        habits: what the settings say.
     """
 
     def __init__(
@@ -60,12 +62,12 @@ class LocalStore(LocalLifecycle):
         indexes: Indexes,
         ingest: Ingest,
         retrieve: Retrieve,
-        embedders: Callable[[str], Embedder | None],
+        habits: Habits,
     ) -> None:
         self._database = database
         self._indexes = indexes
         self._ingest = ingest
-        self._embedders = embedders
+        self._habits = habits
         self._retrieve = retrieve
         self._archive = Archive(database)
         self._closed = False
@@ -90,7 +92,7 @@ class LocalStore(LocalLifecycle):
             return []
         if idempotency_key is None:
             prepared = self._ingest.prepare(drafts)
-            return self._database.write(lambda tx: _add(tx, prepared))
+            return self._database.write(lambda tx: stored(tx, prepared))
         digest = digest_of(part for draft in drafts for part in draft_parts(draft))
         # Embedded before the lock is taken, but not again for a key that has its answer.
         known = self._database.knows_key(check_label(idempotency_key, "idempotency_key"))
@@ -101,7 +103,7 @@ class LocalStore(LocalLifecycle):
                 tx,
                 idempotency_key,
                 digest,
-                lambda: [answer_of(memory) for memory in _add(tx, ready or self._ingest.prepare(drafts))],
+                lambda: [answer_of(memory) for memory in stored(tx, ready or self._ingest.prepare(drafts))],
             )
 
         answers = self._database.write(work)
@@ -122,7 +124,7 @@ class LocalStore(LocalLifecycle):
             return []
 
         def work(tx: SqlTransaction) -> list[Memory]:
-            return _add(tx, self._ingest.prepare(patched(tx, patches)))
+            return stored(tx, self._ingest.prepare(patched(tx, patches)))
 
         if idempotency_key is None:
             return self._database.write(work)
@@ -309,7 +311,7 @@ class LocalStore(LocalLifecycle):
             SettingsError: there is no such embedder, or none to move to.
         """
         self._writable()
-        target = self._embedders(embedder) if isinstance(embedder, str) else embedder or self._ingest.embedder
+        target = self._habits.embedders(embedder) if isinstance(embedder, str) else embedder or self._ingest.embedder
         if not isinstance(target, Embedder):
             raise SettingsError(
                 f"there is no embedder to move to, but {type(target).__name__}: name one, such as reembed('static')"
@@ -391,9 +393,3 @@ class LocalStore(LocalLifecycle):
     @staticmethod
     def _once(tx: SqlTransaction, key: str, digest: bytes, work: Callable[[], T]) -> T:
         return once(tx.connection, key, digest, int(tx.now.timestamp() * 1e6), work)
-
-
-def _add(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:
-    for modality, identity in prepared.identities.items():
-        tx.bind(modality, identity)
-    return tx.add(prepared.rows)

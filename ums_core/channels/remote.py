@@ -5,8 +5,11 @@ from typing import NoReturn, Self
 
 from ums_core.channels.streaming import follow, send
 from ums_core.channels.transport import RemoteOptions, Transport
+from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
+from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.event import Event
+from ums_core.records.lifecycle import Consolidation
 from ums_core.wire import calls
 from ums_core.wire.stream import Ack
 
@@ -83,6 +86,29 @@ class RemoteStore:
     ) -> list[Namespace]:
         """All namespaces under the prefix that hold a memory which meets the filter, in ascending order of labels."""
         return self._transport.send(calls.namespaces(prefix=prefix, filter=filter))
+
+    def add_distinct(
+        self, drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95
+    ) -> Distinct:
+        """Store the drafts that say what no memory of their namespace and level says yet; see the protocol."""
+        return self._transport.send(calls.add_distinct(drafts, duplicates=duplicates, similarity=similarity))
+
+    def consolidate(  # noqa: PLR0913  # the options of a verb, all by name
+        self,
+        *,
+        threshold: float = 0.8,
+        level: int = 0,
+        namespace: Namespace = (),
+        strategy: Strategy | str | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Consolidation:
+        """Merge what is alike among memories, from a level up, until nothing merges; see the protocol."""
+        calls.check_here(progress, cancel)
+        return self._transport.send(
+            calls.consolidate(threshold=threshold, level=level, namespace=namespace, strategy=strategy, dry_run=dry_run)
+        )
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""

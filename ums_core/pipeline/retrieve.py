@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ums_core.pipeline.answer import Around, bare_hit, shaped, with_context
 from ums_core.pipeline.ranked import Ranked
+from ums_core.pipeline.recency import Recency
 from ums_core.pipeline.rerank import Rerank, Rereading, readable
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
@@ -29,7 +30,7 @@ Ids = npt.NDArray[np.int64]
 
 # So many of each list are fused, and more only where more hits are wanted.
 CANDIDATES = 50
-# So many of the best are put in an order that does not repeat itself, however few are shown.
+# So many of the best are put in an order that does not repeat itself, or by their age, however few are shown.
 DIVERSE = 100
 # Writers may come between a snapshot and the index so often before a search is content with what it has.
 MOMENTS = 100
@@ -44,7 +45,7 @@ class Retrieve:
             None before the first write.
         query_vector: a unit vector for a query, or else for a text, and what it comes from; None where there is none
             to compare.
-        clock: the current time in UTC.
+        recency: the current time in UTC, and how age counts where a query says so.
         rerank: gives the best candidates a second look.
     """
 
@@ -53,13 +54,14 @@ class Retrieve:
         ledger: Ledger,
         index_of: Callable[[str, int], tuple[EmbedderIdentity, VectorIndex] | None],
         query_vector: Callable[[Query, str], tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None],
-        clock: Callable[[], datetime],
+        recency: Recency,
         rerank: Rerank,
     ) -> None:
         self._ledger = ledger
         self._index_of = index_of
         self._query_vector = query_vector
-        self._clock = clock
+        self._recency = recency
+        self._clock = recency.clock
         self._rerank = rerank
         self._surroundings = Surroundings(ledger)
 
@@ -129,6 +131,8 @@ class Retrieve:
         found = self._best(asked)
         if asked.rereading is not None:
             found = asked.rereading.reorder(found, self._texts(found.rids[: asked.rereading.top_n], asked))
+        if query.recency:
+            found = self._recency.applied(found, self._ledger.rows(found.rids[:DIVERSE]), query.recency, DIVERSE)
         if query.diversity is not None:
             found = self._diverse(found, asked)
         found = found.cut(query)
@@ -317,7 +321,7 @@ class _Search:
         """How many must be ranked to show what the query asks for."""
         shown = self.query.offset + self.query.k
         again = 0 if self.rereading is None else self.rereading.top_n
-        return max(shown, again, 0 if self.query.diversity is None else DIVERSE)
+        return max(shown, again, 0 if self.query.diversity is None and not self.query.recency else DIVERSE)
 
 
 _NO_RIDS = np.empty(0, np.int64)

@@ -86,6 +86,11 @@ class Summarizer:
             self._timeout_s = timeout_s
             self._strategy = _of_caller(strategy, max_chars)
 
+    @property
+    def own(self) -> bool:
+        """Whether the strategy is built in: it costs little to ask it again."""
+        return self._timeout_s is None
+
     def summary(self, memories: Sequence[Memory]) -> Summary:
         """The summary of memories, which are given in the order of time, or why there is none. Raises nothing."""
         if self._late >= _PATIENCE:

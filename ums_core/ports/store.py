@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol, Self, runtime_checkable
 
 from ums_core.ports.lifecycle import Lifecycle
+from ums_core.ports.tending import Tending
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 
 __all__ = ["MemoryStore", "PersonalStore"]
 
 
 @runtime_checkable
-class MemoryStore(Lifecycle, Protocol):
+class MemoryStore(Lifecycle, Tending, Protocol):
     """Remembers. Blocking and thread-safe; every verb is batch-first, and a batch is all or nothing.
 
     Writes take an idempotency key: the same key with the same write gives the same answer and writes nothing more.

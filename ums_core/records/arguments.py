@@ -5,10 +5,21 @@ from typing import TypeVar
 
 from ums_core.errors import InvalidField, InvalidInput, InvalidQuery
 from ums_core.records.check import check_label
+from ums_core.records.distinct import DUPLICATES, Duplicates
 from ums_core.records.filter import Filter
 from ums_core.records.query import Query
 
-__all__ = ["check_batch", "check_cursor", "check_filter", "check_ids", "check_keys", "check_limit", "check_query"]
+__all__ = [
+    "check_batch",
+    "check_cursor",
+    "check_duplicates",
+    "check_filter",
+    "check_ids",
+    "check_keys",
+    "check_limit",
+    "check_query",
+    "check_share",
+]
 
 T = TypeVar("T")
 _INT64 = 2**63
@@ -94,3 +105,25 @@ def check_cursor(cursor: int | None) -> int | None:
     if cursor is not None and (isinstance(cursor, bool) or not isinstance(cursor, int) or not 0 <= cursor < _INT64):
         raise InvalidQuery(f"cursor must be what the page before said, or None for the first, got {cursor!r}")
     return cursor
+
+
+def check_share(value: float, name: str) -> float:
+    """A number greater than 0, and at most 1.
+
+    Raises:
+        InvalidQuery: another one, or another type.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise InvalidQuery(f"{name} must be greater than 0 and at most 1, got {value!r}")
+    return float(value)
+
+
+def check_duplicates(duplicates: Duplicates) -> Duplicates:
+    """What becomes of duplicates.
+
+    Raises:
+        InvalidField: no such way.
+    """
+    if duplicates not in DUPLICATES:
+        raise InvalidField(f"duplicates must be one of {', '.join(DUPLICATES)}, got {duplicates!r}")
+    return duplicates

@@ -84,6 +84,7 @@ class Consolidation:
         finals: how many are alone at their level and will not be looked at again.
         failed: how many clusters were left as they are.
         dry_run: whether this is only a plan.
+        complete: False where it was stopped before its end; the next one goes on with what is left.
     """
 
     batch: str | None
@@ -92,6 +93,7 @@ class Consolidation:
     finals: int
     failed: int
     dry_run: bool
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,8 @@ class Query:
         min_score: only hits of at least this score; a cosine in mode ``vector``, elsewhere comparable within an answer.
         diversity: share in [0, 1] of being unlike the hits before, against being a good answer: 1 - lambda of MMR;
             None ranks by score alone.
+        recency: the most that age may take from a score, in [0, 1]: what was not used for long ranks lower, by
+            ``AI_DYNAMICS__…``; None and 0 leave age out. ``similarity`` stays what it is, ``score`` does not.
         explain: whether each hit says what every signal contributed to its score.
         context: how many turns before and after each hit come with it, up to 50.
         group: ``session`` puts the hits of a session together, as they were said, and sessions in the
@@ -75,6 +77,7 @@ class Query:
     offset: int = 0
     min_score: float | None = None
     diversity: float | None = None
+    recency: float | None = None
     explain: bool = False
     context: int = 0
     group: Literal["session"] | None = None
@@ -114,10 +117,7 @@ class Query:
             raise InvalidQuery(f"kind must be one of {', '.join(KINDS)} or None, got {self.kind!r}")
         if self.offset != 0 or isinstance(self.offset, bool):
             _whole(self.offset, "offset", 0)
-        if self.min_score is not None:
-            _finite(self.min_score, "min_score")
-        if self.diversity is not None and not 0 <= _finite(self.diversity, "diversity") <= 1:
-            raise InvalidQuery(f"diversity must lie between 0, relevance alone, and 1, got {self.diversity!r}")
+        self._check_scores()
         if not isinstance(self.explain, bool):
             raise InvalidQuery(f"explain must be True or False, got {self.explain!r}")
         if (self.context != 0 or isinstance(self.context, bool)) and _whole(self.context, "context", 0) > MAX_CONTEXT:
@@ -133,6 +133,14 @@ class Query:
                     "max_tokens leaves out what does not fit, so its pages would not add up: give a larger budget "
                     "instead of an offset"
                 )
+
+    def _check_scores(self) -> None:
+        if self.min_score is not None:
+            _finite(self.min_score, "min_score")
+        for name, nothing in (("diversity", "relevance alone"), ("recency", "whatever the age")):
+            share = getattr(self, name)
+            if share is not None and not 0 <= _finite(share, name) <= 1:
+                raise InvalidQuery(f"{name} must lie between 0, {nothing}, and 1, got {share!r}")
 
     def _check_rerank(self) -> None:
         if self.use_cross_encoder is None:

@@ -27,6 +27,7 @@ from ums_core.testing.store_case import Abandon, MakeStore, StoreCase, everythin
 from ums_core.testing.store_kv import StoreKeyValue
 from ums_core.testing.store_reads import StoreReads
 from ums_core.testing.store_refusals import StoreRefusals
+from ums_core.testing.store_tending import StoreTending
 from ums_core.testing.store_writes import StoreWrites
 
 __all__ = ["Abandon", "MakeStore", "MemoryStoreSuite"]
@@ -243,7 +244,7 @@ class StoreRepeats(StoreCase):
         assert (memory.level, memory.tags, memory.role, memory.session) == (3, ("t",), "user", "s")
 
 
-class MemoryStoreSuite(StoreWrites, StoreReads, StoreRefusals, StoreRepeats, StoreKeyValue):
+class MemoryStoreSuite(StoreWrites, StoreReads, StoreRefusals, StoreRepeats, StoreKeyValue, StoreTending):
     """All of it; a subclass gives the fixture ``make_store``, and ``abandon`` where a kill can be played."""
 
     def test_a_store_in_use_is_well(self, store: MemoryStore) -> None:

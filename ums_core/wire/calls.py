@@ -8,23 +8,31 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ums_core.errors import InvalidInput
+from ums_core.ports.tending import Strategy
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 from ums_core.records.arguments import (
     check_batch,
     check_cursor,
+    check_duplicates,
     check_filter,
     check_ids,
     check_keys,
     check_limit,
     check_query,
+    check_share,
 )
 from ums_core.records.check import check_flag, check_label, check_namespace, check_text, check_whole
+from ums_core.records.distinct import Distinct, Duplicates
+from ums_core.records.lifecycle import Consolidation
 from ums_core.wire.problem import load_problem
 from ums_core.wire.schema import VERBS
 
 __all__ = [
     "Call",
     "add",
+    "add_distinct",
+    "check_here",
+    "consolidate",
     "count",
     "delete",
     "expand",
@@ -141,9 +149,54 @@ def namespaces(
     return _call("namespaces", prefix=check_namespace(prefix), filter=check_filter(filter))
 
 
+def add_distinct(
+    drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95
+) -> Call[Distinct]:
+    """Store what is not known; see ``MemoryStore.add_distinct``. Repeating it finds what the first one stored."""
+    return _call(
+        "add_distinct",
+        repeatable=duplicates != "keep",
+        drafts=check_batch(drafts, Draft),
+        duplicates=check_duplicates(duplicates),
+        similarity=check_share(similarity, "similarity"),
+    )
+
+
+def consolidate(
+    *,
+    threshold: float = 0.8,
+    level: int = 0,
+    namespace: Namespace = (),
+    strategy: Strategy | str | None = None,
+    dry_run: bool = False,
+) -> Call[Consolidation]:
+    """Merge what is alike; see ``MemoryStore.consolidate``. It may be repeated: it goes on with what is left."""
+    if not isinstance(strategy, str | None):
+        raise InvalidInput("a strategy of your own works where the memories are; over a network, name one")
+    return _call(
+        "consolidate",
+        repeatable=True,
+        threshold=check_share(threshold, "threshold"),
+        level=check_whole(level, "level"),
+        namespace=check_namespace(namespace),
+        strategy=strategy,
+        dry_run=check_flag(dry_run, "dry_run"),
+    )
+
+
 def expand(id: str, *, namespace: Namespace = ()) -> Call[list[Memory]]:  # noqa: A002  # as in every record
     """What a summary was made from; see ``MemoryStore.expand``."""
     return _call("expand", id=check_label(id, "id"), namespace=check_namespace(namespace))
+
+
+def check_here(*called: object) -> None:
+    """Refuse what would be called while the verb works: that is elsewhere.
+
+    Raises:
+        InvalidInput: there is something to call.
+    """
+    if any(each is not None for each in called):
+        raise InvalidInput("progress and cancel are called where the memories are; leave them out over a network")
 
 
 def health() -> Call[Health]:

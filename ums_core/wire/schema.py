@@ -121,14 +121,20 @@ def _names(kind: type[Wire]) -> frozenset[str]:
 
 _NOTHING = Form(Wire, None, lambda _: None)
 # What a hint does not tell: the key-value area takes bytes as well as JSON.
-_ASKED: dict[str, dict[str, Form]] = {"kv_put": {"items": KV_ITEMS}}
+_ASKED: dict[str, dict[str, Form]] = {
+    "kv_put": {"items": KV_ITEMS},
+    # A strategy crosses by its name.
+    "consolidate": {"strategy": form_of(str | None)},
+}
+# What is called while the verb works, and so stays where that is.
+_HERE = frozenset({"progress", "cancel"})
 _ANSWERED = {"kv_get": KV_VALUES, "kv_scan": KV_PAIRS}
 
 
 def _verb(name: str, path: str, *, writes: bool = False, under: str | None = None) -> Verb:
     verb: Callable[..., object] = getattr(MemoryStore, name)
     hints = hints_of(verb)
-    parameters = [p for p in inspect.signature(verb).parameters.values() if p.name != "self"]
+    parameters = [p for p in inspect.signature(verb).parameters.values() if p.name not in {"self", *_HERE}]
     asked = {p.name: form_of(hints[p.name]) for p in parameters if p.name not in _ASKED.get(name, {})}
     asked |= _ASKED.get(name, {})
     title = "".join(part.capitalize() for part in name.split("_"))
@@ -156,6 +162,8 @@ VERBS: dict[str, Verb] = {
         _verb("scan", "/memories/scan"),
         _verb("count", "/memories/count", under="count"),
         _verb("namespaces", "/namespaces", under="namespaces"),
+        _verb("add_distinct", "/memories/add-distinct", writes=True),
+        _verb("consolidate", "/memories/consolidate", writes=True),
         _verb("expand", "/memories/expand", under="memories"),
         _verb("health", "/health"),
         _verb("kv_put", "/kv/put", writes=True),

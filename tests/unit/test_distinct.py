@@ -1,0 +1,79 @@
+"""What is stored already: exact words, near vectors, and what is no duplicate."""
+
+import pytest
+
+from ums_core import Draft, LocalStore, Memory, UnifiedSettings, open_store
+from ums_core.pipeline.distinct import fingerprint
+from ums_core.records.distinct import Duplicate
+
+
+def opened(**settings: object) -> LocalStore:
+    return open_store(UnifiedSettings.for_testing(**settings))
+
+
+def test_the_same_words_have_the_same_fingerprint() -> None:
+    assert fingerprint("  Caf\u00e9\tau  LAIT\n") == fingerprint("cafe\u0301 au lait")
+    assert fingerprint("cafe au lait") != fingerprint("caf\u00e9 au lait")
+
+
+def test_without_vectors_only_the_same_text_is_known() -> None:
+    with opened(model={"embedder": "none"}) as store:
+        store.add([Draft(id="a", text="The gate is green")])
+        told = store.add_distinct([Draft(text="The gate is green"), Draft(text="The gate is greenish")])
+        assert [(each.draft, each.id, each.exact) for each in told.duplicates] == [(0, "a", True)]
+        # What has metadata alone is like nothing.
+        assert store.add_distinct([Draft(metadata={"a": 1}), Draft(metadata={"a": 1})]).stored == 2
+
+
+def test_a_long_text_is_a_duplicate_only_word_by_word() -> None:
+    long = " ".join(f"word{n}" for n in range(3000))
+    with opened() as store:
+        (memory,) = store.add([Draft(id="a", text=long)])
+        assert len(memory.passages) > 1
+        told = store.add_distinct([Draft(text=long.upper()), Draft(text=f"{long} more"), Draft(text=long.split()[0])])
+        assert [(each.draft, each.id) for each in told.duplicates] == [(0, "a")]
+
+
+def test_the_nearest_counts_and_the_threshold_is_the_callers() -> None:
+    with opened(model={"embedder": "none", "vector_dim": 3}) as store:
+        store.add([Draft(id="a", embedding=[1, 0, 0]), Draft(id="b", embedding=[1, 0.3, 0])])
+        said = [Draft(embedding=[1, 0.2, 0]), Draft(embedding=[0, 0, 1])]
+        near = store.add_distinct(said, similarity=0.99)
+        assert [(each.draft, each.id, each.exact) for each in near.duplicates] == [(0, "b", False)]
+        assert near.duplicates[0].similarity == pytest.approx(0.9958, abs=1e-3)
+        assert near.stored == 1
+        strict = store.add_distinct([Draft(embedding=[1, 0.2, 0])], similarity=0.9999)
+        assert strict.duplicates == ()
+
+
+def test_in_a_batch_the_first_is_known_by_its_vector_too() -> None:
+    with opened(model={"embedder": "none", "vector_dim": 3}) as store:
+        said = [
+            Draft(id="a", text="one", embedding=[1, 0, 0]),
+            Draft(id="b", text="two", embedding=[0, 1, 0]),
+            Draft(id="c", text="three", embedding=[0, 1, 0.01]),
+            Draft(id="a", text="four", embedding=[1, 0, 0]),
+        ]
+        told = store.add_distinct(said)
+        assert [(each.draft, each.id) for each in told.duplicates] == [(2, "b")]
+        assert [memory.id for memory in told.memories] == ["a", "b", "b", "a"]
+
+
+def test_what_was_known_and_is_gone_by_the_time_of_writing_is_stored_after_all() -> None:
+    with opened() as store:
+        prepared = store._ingest.prepare([Draft(id="b", text="The gate is green")])
+        known = {0: Duplicate(draft=0, id="a", similarity=1.0, exact=True)}
+        memories, new = store._database.write(lambda tx: store._distinct(tx, prepared, known, merge=True))
+        assert ([memory.id for memory in memories], new) == (["b"], 1)
+
+
+def test_merging_says_nothing_new_where_there_is_nothing_new() -> None:
+    with opened() as store:
+        (known,) = store.add([Draft(id="a", text="The gate is green", tags=("x",))])
+        told = store.add_distinct([Draft(text="the gate is green", tags=("x",))], duplicates="merge")
+        assert told.memories == (known,)
+        several = [Draft(text="the gate is green", tags=(tag,)) for tag in "yz"]
+        (memory, again) = store.add_distinct(several, duplicates="merge").memories
+        assert isinstance(memory, Memory)
+        assert memory == again
+        assert memory.tags == ("x", "y", "z")

@@ -1,0 +1,138 @@
+"""The verbs of a local store that keep it small; ``LocalStore`` inherits them, as one of the protocol's templates."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ums_core.channels.habits import Habits
+from ums_core.pipeline.consolidate import Consolidate, Plan
+from ums_core.pipeline.distinct import duplicates_of
+from ums_core.pipeline.ingest import CALLER, Ingest, Prepared
+from ums_core.pipeline.patch import patched
+from ums_core.pipeline.retrieve import Retrieve
+from ums_core.pipeline.summarize import Summarizer
+from ums_core.ports.tending import Cancel, Progress, Strategy
+from ums_core.records import Draft, Filter, Memory, Namespace, Patch
+from ums_core.records.arguments import check_batch, check_duplicates, check_share
+from ums_core.records.check import check_flag, check_namespace, check_whole
+from ums_core.records.distinct import Distinct, Duplicate, Duplicates
+from ums_core.records.lifecycle import Consolidation
+from ums_core.records.memory import TEXT
+from ums_core.storage.database import Database
+from ums_core.storage.levels import SqlLevels
+from ums_core.storage.listing import Walk
+from ums_core.storage.transaction import SqlTransaction
+
+__all__ = ["LocalTending", "stored"]
+
+
+class LocalTending:
+    """What a store on this device does to stay small."""
+
+    _database: Database
+    _ingest: Ingest
+    _retrieve: Retrieve
+    _habits: Habits
+
+    if TYPE_CHECKING:
+
+        def _writable(self) -> None:
+            """Refuse while the store is closed, or an index recovers."""
+
+    def add_distinct(
+        self, drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95
+    ) -> Distinct:
+        """Store the drafts that say what no memory of their namespace and level says yet; see the protocol."""
+        self._writable()
+        drafts = check_batch(drafts, Draft)
+        check_duplicates(duplicates)
+        check_share(similarity, "similarity")
+        if not drafts:
+            return Distinct(memories=(), duplicates=(), stored=0)
+        prepared = self._ingest.prepare(drafts)
+        found = duplicates_of(prepared.rows, self._retrieve.search, self._same, similarity)
+        known = {} if duplicates == "keep" else {each.draft: each for each in found}
+        merge = duplicates == "merge"
+        memories, new = self._database.write(lambda tx: self._distinct(tx, prepared, known, merge=merge))
+        return Distinct(memories=memories, duplicates=tuple(found), stored=new)
+
+    def consolidate(  # noqa: PLR0913  # the options of a verb, all by name
+        self,
+        *,
+        threshold: float = 0.8,
+        level: int = 0,
+        namespace: Namespace = (),
+        strategy: Strategy | str | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Consolidation:
+        """Merge what is alike, from a level up, until nothing merges; see the protocol."""
+        plan = Plan(
+            threshold=check_share(threshold, "threshold"),
+            level=check_whole(level, "level"),
+            namespace=check_namespace(namespace),
+            dry_run=check_flag(dry_run, "dry_run"),
+            progress=progress,
+            cancel=cancel,
+        )
+        if not dry_run:
+            self._writable()
+        # Where the caller gives the vectors, a text cannot be embedded beside them.
+        bound = self._database.binding(TEXT)
+        embedder = None if bound is None or bound.name == CALLER else self._ingest.embedder
+        summarizer = Summarizer(
+            self._habits.strategy if strategy is None else strategy,
+            max_chars=self._habits.summary_max_chars,
+            timeout_s=self._habits.summary_timeout_s,
+            embed=None if embedder is None else embedder.embed_documents,
+        )
+        return Consolidate(SqlLevels(self._database), self._ingest.prepare, embeds=embedder is not None).run(
+            plan, summarizer
+        )
+
+    def _same(self, namespace: Namespace, text: str) -> Sequence[Memory]:
+        """The memories of an exact namespace that hold this very text."""
+        page = self._database.scan(namespace, Filter.where("text", "eq", text), Walk(100, None, descending=False))
+        return [memory for memory in page.memories if memory.namespace == namespace]
+
+    def _distinct(
+        self, tx: SqlTransaction, prepared: Prepared, known: Mapping[int, Duplicate], *, merge: bool
+    ) -> tuple[tuple[Memory, ...], int]:
+        """Write the rows that are not known; what stands for each row now, and how many were written."""
+        rows = prepared.rows
+        batch = {(row.memory.namespace, row.memory.id) for place, row in enumerate(rows) if place not in known}
+        # What was known may have gone since; then the draft is stored after all.
+        kept = {
+            place: each.id
+            for place, each in known.items()
+            if (rows[place].memory.namespace, each.id) in batch
+            or tx.get([each.id], rows[place].memory.namespace) != [None]
+        }
+        fresh = [row for place, row in enumerate(rows) if place not in kept]
+        new = iter(stored(tx, Prepared(fresh, prepared.identities)) if fresh else ())
+        if merge:
+            for place, id_ in kept.items():
+                self._take_up(tx, id_, rows[place].memory)
+        told = tuple(
+            memory
+            for place, row in enumerate(rows)
+            for memory in (tx.get([kept[place]], row.memory.namespace) if place in kept else [next(new)])
+            if memory is not None
+        )
+        return told, len(fresh)
+
+    def _take_up(self, tx: SqlTransaction, id_: str, said: Memory) -> None:
+        """Let what is known take up what a duplicate says beside its text."""
+        (memory,) = (found for found in tx.get([id_], said.namespace) if found is not None)
+        tags = tuple(dict.fromkeys((*memory.tags, *said.tags)))
+        importance = max(memory.importance, said.importance)
+        if (tags, importance) != (memory.tags, memory.importance):
+            patch = Patch(id=id_, namespace=said.namespace, changes={"tags": tags, "importance": importance})
+            stored(tx, self._ingest.prepare(patched(tx, [patch])))
+
+
+def stored(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:
+    """Write a batch that is ready, and return it as memories."""
+    for modality, identity in prepared.identities.items():
+        tx.bind(modality, identity)
+    return tx.add(prepared.rows)
