@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 DEFAULTS = {
     "AI_DATABASE__URL": "sqlite:///./data/memory.db",
     "AI_DATABASE__BACKEND": "faiss",
+    "AI_DATABASE__VECTOR_TYPE": "float32",
     "AI_DATABASE__WAL_CHECKPOINT_INTERVAL": "60.0",
     "AI_DATABASE__WAL_CHECKPOINT_WRITES": "1000",
     "AI_MODEL__EMBEDDER": "static",
@@ -83,6 +84,7 @@ DEFAULTS = {
 OTHERS = {
     "AI_DATABASE__URL": ("sqlite:////var/lib/ums/m.db", "sqlite:////var/lib/ums/m.db"),
     "AI_DATABASE__BACKEND": ("exact", "exact"),
+    "AI_DATABASE__VECTOR_TYPE": ("int8", "int8"),
     "AI_DATABASE__WAL_CHECKPOINT_INTERVAL": ("1.5", 1.5),
     "AI_DATABASE__WAL_CHECKPOINT_WRITES": ("7", 7),
     "AI_MODEL__EMBEDDER": ("hashing:64", "hashing:64"),

@@ -18,6 +18,7 @@ COMMANDS = {
     "service": "what HTTP costs beside the core: searches and writes of both, in one run",
     "store": "what the store costs beside the raw libraries and beside Chroma, in one run",
     "tune": "weights of the ranking signals, fitted to your own labelled conversations",
+    "vectors": "what vectors of fewer bytes cost in recall and spare in the file",
 }
 
 

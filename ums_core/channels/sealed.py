@@ -94,13 +94,15 @@ def open_database(settings: UnifiedSettings, clock: Callable[[], datetime], keys
     """
 
     def make(sealing: Sealing | None) -> Database:
-        return Database(
+        database = Database(
             settings.database.path,
             clock,
             checkpoint_writes=settings.database.wal_checkpoint_writes,
             checkpoint_interval_s=settings.database.wal_checkpoint_interval,
             sealing=sealing,
         )
+        database.vector_type = settings.database.vector_type
+        return database
 
     if keys is None:
         return make(None)

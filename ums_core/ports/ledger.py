@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.records import Filter, Memory, Namespace
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from ums_core.ports.index import RowSet
     from ums_core.ranking.lexical import WordRows
 
-__all__ = ["Archiving", "Head", "Ledger", "Row", "Transaction", "TurnRow"]
+__all__ = ["Archiving", "Head", "Ledger", "Row", "Transaction", "TurnRow", "VectorType"]
 
 T = TypeVar("T")
+
+# How the components of stored vectors are kept.
+VectorType = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 from pydantic import Field, field_validator
 
 from ums_core.errors import SettingsError
+from ums_core.ports.ledger import VectorType
 from ums_core.settings.section import Section
 
 __all__ = ["DatabaseSettings", "url_of"]
@@ -29,6 +30,11 @@ class DatabaseSettings(Section):
     backend: Literal["faiss", "exact"] = Field(
         default="faiss",
         description="Which index answers vector search: faiss is a graph, exact compares with every vector.",
+    )
+    vector_type: VectorType = Field(
+        default="float32",
+        description="How vectors are stored: float32, or in half or a quarter of the room as float16 or int8; "
+        "what is stored already stays as it is, and is read as well.",
     )
     wal_checkpoint_interval: float = Field(
         default=60.0,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ums_core.errors import StoreClosed
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
-from ums_core.ports.ledger import Head, TurnRow
+from ums_core.ports.ledger import Head, TurnRow, VectorType
 from ums_core.ports.sealed import Sealing
 from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
@@ -91,6 +91,8 @@ class Database:
         self.allowed_rows = AllowedRows()
         self._postings = Postings()
         self._scopes = KnownScopes()
+        # Of what is written from now on; what is stored says itself how it is to be read.
+        self.vector_type: VectorType = "float32"
         self.on_commit: OnCommit = lambda _head, _works: None
         self.clock = clock
         page_key = None if sealing is None else sealing.page_key
@@ -365,7 +367,7 @@ class Database:
         nids = self._nids
         new_nids: dict[str, int] = {}
         for work in works:
-            known = Known(nids, bindings, self._secure_terms)
+            known = Known(nids, bindings, self._secure_terms, self.vector_type)
             transaction = SqlTransaction(pending, head, self.clock(), known)
             results.append(work(transaction))
             if transaction.new_nids:

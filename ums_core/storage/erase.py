@@ -14,10 +14,11 @@ from ums_core.records import Memory, Namespace, Receipt
 from ums_core.storage import shelf
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
-from ums_core.storage.reading import find_nid, vectors_of
+from ums_core.storage.reading import find_nid
 from ums_core.storage.table import ORDINAL_BITS, chunked, encode_namespace
 from ums_core.storage.traces import blocks_of, fingerprints, found
 from ums_core.storage.transaction import SqlTransaction
+from ums_core.storage.vectors import unpack
 
 __all__ = ["erase", "leftovers"]
 
@@ -43,8 +44,9 @@ def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database
     memories += [] if nid is None else shelf.memories(connection, (namespace, nid), list(gone))
     pieces = [piece for memory in memories for piece in _pieces(memory)]
     for table in _VECTORS:
-        vectors = vectors_of(connection, list(gone.values()), table)
-        pieces += [vector.tobytes() for row in vectors.values() for vector in row]
+        for span in _spans(list(gone.values())):
+            for (blob,) in connection.execute(f"SELECT vector FROM {table} WHERE pid >= ? AND pid < ?", span):
+                pieces += _forms(blob)
     traces = fingerprints(_key(connection), pieces) if gone else ()
     tx.delete(list(gone), namespace)
     return Receipt(
@@ -130,7 +132,17 @@ def _living(connection: Connection) -> Iterator[bytes]:
     for table in (*_VECTORS, "kv"):
         column = "value" if table == "kv" else "vector"
         for (blob,) in connection.execute(f"SELECT {column} FROM {table}"):
-            yield blob
+            yield from [blob] if table == "kv" else _forms(blob)
+
+
+def _forms(blob: bytes) -> list[bytes]:
+    """A vector as it stands in the database, and as in an index."""
+    return list(dict.fromkeys([blob, unpack(blob).tobytes()]))
+
+
+def _spans(rids: Sequence[int]) -> list[tuple[int, int]]:
+    """The keys of the passages of each row, half open."""
+    return [(rid << ORDINAL_BITS, (rid + 1) << ORDINAL_BITS) for rid in rids]
 
 
 def _rids(connection: Connection, nid: int, ids: Sequence[str]) -> dict[str, int]:
@@ -160,7 +172,7 @@ def _derived(connection: Connection, nid: int, ids: Iterable[str]) -> list[str]:
 
 def _count(connection: Connection, rids: Sequence[object]) -> int:
     places = ",".join("?" * len(rids))
-    spans = [(int(str(rid)) << ORDINAL_BITS, (int(str(rid)) + 1) << ORDINAL_BITS) for rid in rids]
+    spans = _spans([int(str(rid)) for rid in rids])
     rows = sum(
         connection.execute(f"SELECT count(*) FROM main.{table} WHERE rid IN ({places})", rids).fetchone()[0]
         for table in _ROWS

@@ -9,6 +9,7 @@ from ums_core.ports.index import Change
 from ums_core.ports.ledger import Head
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import ORDINAL_BITS
+from ums_core.storage.vectors import unpack_all
 
 __all__ = ["REBIND", "Entry", "Head", "append", "changes_since", "head", "mark_of", "rebound_since", "removed_since"]
 
@@ -84,5 +85,5 @@ def _vectors_between(
         (lo << ORDINAL_BITS, (hi + 1) << ORDINAL_BITS, modality),
     ).fetchall()
     rids = np.fromiter((row[0] for row in found), np.int64, len(found)) >> ORDINAL_BITS
-    vectors = np.frombuffer(b"".join(row[1] for row in found), np.float32).reshape(len(found), dim)
+    vectors = unpack_all([row[1] for row in found]) if found else np.empty((0, dim), np.float32)
     return rids, vectors

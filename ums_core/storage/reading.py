@@ -1,5 +1,6 @@
 """What one transaction sees: memories by their ids, vectors by their rows, and what a modality is bound to."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import COLUMNS, ORDINAL_BITS, chunked, decode
+from ums_core.storage.vectors import unpack
 
 __all__ = ["find_nid", "identities", "read_bindings", "read_memories", "rows_of", "vectors_of"]
 
@@ -49,12 +51,13 @@ def vectors_of(
 ) -> dict[int, list[npt.NDArray[np.float32]]]:
     """The vectors of each row's passages, in their order; nothing for a row without any."""
     held: dict[int, list[npt.NDArray[np.float32]]] = {}
-    for rid in rids:
-        for (blob,) in connection.execute(
-            f"SELECT vector FROM {table} WHERE pid >= ? AND pid < ? ORDER BY pid",
-            (rid << ORDINAL_BITS, (rid + 1) << ORDINAL_BITS),
-        ):
-            held.setdefault(rid, []).append(np.frombuffer(blob, np.float32))
+    # One statement for all rows: each is a range of keys.
+    for pid, blob in connection.execute(
+        f"SELECT p.pid, p.vector FROM json_each(?) r CROSS JOIN {table} p "
+        f"ON p.pid >= r.value << {ORDINAL_BITS} AND p.pid < (r.value + 1) << {ORDINAL_BITS} ORDER BY p.pid",
+        (json.dumps(list(rids)),),
+    ):
+        held.setdefault(pid >> ORDINAL_BITS, []).append(unpack(blob))
     return held
 
 

@@ -14,6 +14,7 @@ from ums_core.storage.database import Database
 from ums_core.storage.reading import vectors_of
 from ums_core.storage.table import COLUMNS, INSERTED, ORDINAL_BITS, decode
 from ums_core.storage.transaction import SqlTransaction
+from ums_core.storage.vectors import pack
 
 __all__ = ["Aside"]
 
@@ -96,7 +97,7 @@ def switch(transaction: SqlTransaction, identity: EmbedderIdentity) -> int:
         connection.executemany(
             f"INSERT INTO {vectors_in} (pid, modality, vector) VALUES (?, ?, ?)",
             [
-                (base + place, p.modality, v.tobytes())
+                (base + place, p.modality, pack(v, transaction.vector_type))
                 for place, (p, v) in enumerate(zip(passages, vectors, strict=True))
             ],
         )

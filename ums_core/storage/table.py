@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from ums_core.ports.ledger import Row, TurnRow
+from ums_core.ports.ledger import Row, TurnRow, VectorType
 from ums_core.ranking.words import heard
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.records.match import micros
 from ums_core.records.memory import WHOLE
 from ums_core.storage.connect import Connection
+from ums_core.storage.vectors import pack
 
 __all__ = [
     "ARCHIVED_COLUMNS",
@@ -115,11 +116,11 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
     )
 
 
-def passages_of(row: Row, rid: int) -> list[tuple[int, str, bytes]]:
+def passages_of(row: Row, rid: int, kind: VectorType) -> list[tuple[int, str, bytes]]:
     """The values of ``INSERT_PASSAGE``, one tuple a passage."""
     base = rid << ORDINAL_BITS
     return [
-        (base + ordinal, passage.modality, vector.tobytes())
+        (base + ordinal, passage.modality, pack(vector, kind))
         for ordinal, (passage, vector) in enumerate(zip(row.memory.passages, row.vectors, strict=True))
     ]
 

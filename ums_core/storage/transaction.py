@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ums_core.errors import EmbedderMismatch
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change
-from ums_core.ports.ledger import Archiving, Row
+from ums_core.ports.ledger import Archiving, Row, VectorType
 from ums_core.records import Memory, Namespace
 from ums_core.records.match import micros
 from ums_core.storage import journal, keyword, shelf
@@ -29,6 +29,7 @@ from ums_core.storage.table import (
     moment,
     passages_of,
 )
+from ums_core.storage.vectors import unpack
 
 __all__ = ["Known", "SqlTransaction"]
 
@@ -43,11 +44,13 @@ class Known:
         nids: ids of namespaces, by path.
         bindings: the embedder of each modality.
         secure_terms: whether FTS5 deletes terms for good by itself.
+        vector_type: how vectors are kept.
     """
 
     nids: Mapping[str, int]
     bindings: Mapping[str, EmbedderIdentity]
     secure_terms: bool
+    vector_type: VectorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,11 @@ class SqlTransaction:
         return self._seq if self._removed or self._next > self._lo or self.rebound else self._seq - 1
 
     @property
+    def vector_type(self) -> VectorType:
+        """How vectors are kept."""
+        return self._known.vector_type
+
+    @property
     def size(self) -> int:
         """How many rows came and went so far."""
         return self._next - self._lo + len(self._removed)
@@ -145,11 +153,12 @@ class SqlTransaction:
             memory = final.memory
             encoded: tuple[Any, ...] = encode(final, rid, birth, nid)
             pending.rows.append(encoded)
-            pending.passages += passages_of(final, rid)
+            passages = passages_of(final, rid, self._known.vector_type)
+            pending.passages += passages
             if memory.text:
                 pending.terms.append(keyword.terms_of(rid, nid, memory.text, memory.speaker, encoded[OCCURRED_AT]))
             stored.append(memory)
-            self._note_vectors(final, rid)
+            self._note_vectors(final, rid, passages)
         if replaced:
             # What a summary no longer stands for is not to be lost with it.
             self._release({(self._nid(row.memory.namespace), row.memory.id): row.memory.source_ids for row in last})
@@ -196,7 +205,7 @@ class SqlTransaction:
                 pending.terms.append(keyword.terms_of(rid, nid, text, values[SPEAKER], values[OCCURRED_AT]))
             for ordinal, (modality, vector) in enumerate(passages):
                 pending.passages.append(((rid << ORDINAL_BITS) + ordinal, modality, vector))
-                self._note(modality, rid, np.frombuffer(vector, np.float32))
+                self._note(modality, rid, unpack(vector))
         return len(taken)
 
     def merge(self, rids: Sequence[int], summary: Row, batch: str) -> str | None:
@@ -248,9 +257,11 @@ class SqlTransaction:
         removed = np.array(self._removed, np.int64) if self._removed else _NONE
         return Change(seq=self._seq, mark=self._mark, removed=removed, added=np.array(rids, np.int64), vectors=matrix)
 
-    def _note_vectors(self, row: Row, rid: int) -> None:
-        for passage, vector in zip(row.memory.passages, row.vectors, strict=True):
-            self._note(passage.modality, rid, vector)
+    def _note_vectors(self, row: Row, rid: int, passages: Sequence[tuple[int, str, bytes]]) -> None:
+        """Tell the index the very vectors that storage will give back."""
+        exact = self._known.vector_type == "float32"
+        for (_, modality, blob), vector in zip(passages, row.vectors, strict=True):
+            self._note(modality, rid, vector if exact else unpack(blob))
 
     def _note(self, modality: str, rid: int, vector: npt.NDArray[np.float32]) -> None:
         rids, vectors = self._vectors.setdefault(modality, ([], []))
