@@ -158,13 +158,13 @@ class EnhancedMemoryStore:
         """Where the keys of the database stand."""
         return await self._hop(lambda: self._local("key_state").key_state())
 
-    async def rotate(self) -> KeyState:
+    async def rotate(self, *, progress: Progress | None = None) -> KeyState:
         """Put the database and its indexes under a new data key; see ``LocalStore.rotate``."""
-        return await self._hop(lambda: self._local("rotate").rotate())
+        return await self._hop(lambda: self._local("rotate").rotate(progress=progress))
 
-    async def backup(self, path: str | PathLike[str]) -> Backup:
+    async def backup(self, path: str | PathLike[str], *, progress: Progress | None = None) -> Backup:
         """Copy the database, as it is at one moment, into a file; see ``LocalStore.backup``."""
-        return await self._hop(lambda: self._local("backup").backup(path))
+        return await self._hop(lambda: self._local("backup").backup(path, progress=progress))
 
     async def accept_state(self) -> None:
         """Believe in a database that :meth:`health` calls degraded, as it is; writes are taken again."""

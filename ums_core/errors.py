@@ -37,7 +37,7 @@
     │   ├── KeyMissing (KeyError)         there is no such key, or no key file
     │   ├── KeyCorrupt                    a wrapped key or a key file is not what was written, or of another database
     │   └── KeyFileUnsafe (PermissionError)    others could read or replace a file that holds keys
-    ├── SealBroken                        a sealed file is not what was written; nothing of it was given out
+    ├── SealBroken                        a sealed file or value is not what was written; nothing of it was given out
     ├── MissingExtra (ImportError)        an optional package is needed; the message names the extra
     └── StorageError (OSError)
         ├── StoreClosed                   the store was closed

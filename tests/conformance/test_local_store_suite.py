@@ -27,7 +27,7 @@ from ums_core.records import Namespace
 from ums_core.records.distinct import Distinct
 from ums_core.records.lifecycle import Consolidation
 from ums_core.settings.database import url_of
-from ums_core.testing.sealed import SEALED
+from ums_core.testing.sealed import SEALED, SEALED_FIELDS
 from ums_core.testing.store_case import Abandon, MakeStore
 from ums_core.testing.store_suite import MemoryStoreSuite
 
@@ -105,6 +105,13 @@ class TestSealed(KilledSuite):
     backend = "exact"
     examples = count(12, 60)
     security = SEALED
+
+
+@pytest.mark.needs_sqlcipher
+class TestSealedFields(KilledSuite):
+    backend = "exact"
+    examples = count(12, 60)
+    security = SEALED_FIELDS
 
 
 class Waiting:

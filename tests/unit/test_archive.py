@@ -1,6 +1,5 @@
 """What is put into the archive is found by nobody, lost by nothing, and comes back as it was."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from old_schemas import taken_back
 
 from ums_core import Draft, LocalStore, Memory, Passage, Patch, Query, UnifiedSettings, open_store
 from ums_core.errors import MemoryNotFound
@@ -260,15 +260,7 @@ def test_a_database_from_before_the_archive_opens(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         tell(store, "a")
         before = store.scan().memories
-    connection = sqlite3.connect(tmp_path / "memory.db")
-    for name in ("archived", "archived_passages"):
-        connection.execute(f"DROP TABLE {name}")
-    connection.execute("DROP INDEX memories_expiry")
-    for name in ("pinned", "accesses", "valid_from", "ttl"):
-        connection.execute(f"ALTER TABLE memories DROP COLUMN {name}")
-    connection.execute("PRAGMA user_version = 2")
-    connection.commit()
-    connection.close()
+    taken_back(tmp_path / "memory.db", 2)
     with opened(tmp_path) as store:
         assert store.scan().memories == before
         assert archive(store, "a") == 1

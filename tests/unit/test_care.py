@@ -143,10 +143,32 @@ def test_a_backup_of_the_other_kind_is_refused(tmp_path: Path) -> None:
         restore_store(tmp_path / "s/backup", settings(tmp_path / "new.db", sealed=False))
     with pytest.raises(DatabaseNotEncrypted):
         restore_store(tmp_path / "p/backup", settings(tmp_path / "new.db", sealed=True))
-    (tmp_path / "s/backup.keys.json").unlink()
-    with pytest.raises(NotADatabase, match="keys"):
-        restore_store(tmp_path / "s/backup", settings(tmp_path / "new.db", sealed=True))
     assert not (tmp_path / "new.db").exists()
+
+
+def test_a_backup_is_restored_by_the_keys_that_it_came_with(tmp_path: Path) -> None:
+    """Also where those beside it are of a later backup, which was killed before it took the place of this one."""
+    chosen = filled(tmp_path / "memory.db", sealed=True)
+    with open_store(chosen) as store:
+        store.backup(tmp_path / "backup")
+        store.rotate()
+        store.backup(tmp_path / "later")
+    later, beside = (tmp_path / "later.keys.json").read_bytes(), tmp_path / "backup.keys.json"
+    for left in (later, later[:100], None):
+        if left is None:
+            beside.unlink()
+        else:
+            beside.write_bytes(left)
+        restore_store(tmp_path / "backup", chosen, replace=True)
+        with open_store(chosen) as store:
+            assert_whole(store)
+    content = (tmp_path / "backup").read_bytes()
+    (tmp_path / "backup").write_bytes(content.replace(b'"keys":"', b'"kept":"'))
+    with pytest.raises(NotADatabase, match="no keys that it came with"):
+        restore_store(tmp_path / "backup", chosen, replace=True)
+    (tmp_path / "backup").write_bytes(content[:60] + b"}" * 100)
+    with pytest.raises(SealBroken, match="header"):
+        restore_store(tmp_path / "backup", chosen, replace=True)
 
 
 def test_a_backup_is_named_by_a_string_too_and_by_nothing_else(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+from old_schemas import taken_back
+
 from ums_core import Draft, UnifiedSettings, open_store
 from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME
 
@@ -15,12 +17,29 @@ def test_what_texts_do_with_words_is_told_anew(tmp_path: Path) -> None:
     # As the first schema left them.
     connection = sqlite3.connect(tmp_path / "memory.db")
     connection.execute("UPDATE memories SET asks = instr(text, '?') > 0")
-    connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()
+    taken_back(tmp_path / "memory.db", 1)
     with open_store(settings) as store:
         assert [memory.text for memory in store.scan().memories] == list(texts.values())
     connection = sqlite3.connect(tmp_path / "memory.db")
     found = connection.execute("SELECT id, asks FROM memories ORDER BY id").fetchall()
     connection.close()
     assert found == [("a", ASKS | ENDS_ASKING | FIRST_PERSON | NAMES_TIME), ("b", 0), ("c", 0)]
+
+
+def test_the_key_of_receipts_moves_to_the_secrets(tmp_path: Path) -> None:
+    settings = UnifiedSettings.for_testing(database={"url": f"sqlite:///{tmp_path}/memory.db"})
+    with open_store(settings) as store:
+        store.add([Draft(id="a", text="The boat sails at nine tomorrow.")])
+        receipt = store.erase(["a"])
+    connection = sqlite3.connect(tmp_path / "memory.db")
+    connection.execute("INSERT INTO meta SELECT key, value FROM secrets")
+    connection.commit()
+    connection.close()
+    taken_back(tmp_path / "memory.db", 3)
+    with open_store(settings) as store:
+        store.add([Draft(id="b", text="The boat sails at nine tomorrow, again.")])
+        (tmp_path / "memory.db.copy").write_bytes(b"The boat sails at nine tomorrow.")
+        store.delete(["b"])
+        assert "memory.db.copy still holds" in " ".join(store.verify_erased(receipt))

@@ -10,13 +10,13 @@ from filelock import FileLock
 from ums_core import Draft, UnifiedSettings, open_store
 from ums_core.channels.sealed import Keys
 from ums_core.crypto import DataKey, Envelope, Files
-from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken, SettingsError
+from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken
 from ums_core.index.snapshot import Section, read, write
 from ums_core.settings.database import url_of
 from ums_core.storage.connect import alone, load_driver
 from ums_core.storage.copies import checked, connector_of
 from ums_core.storage.exclusive import check_alone, check_pages
-from ums_core.testing.sealed import SEALED, SEALED_FIELDS
+from ums_core.testing.sealed import SEALED
 
 pytestmark = pytest.mark.needs_sqlcipher
 
@@ -29,12 +29,6 @@ def settings(place: Path, security: dict[str, object] = SEALED) -> UnifiedSettin
         model={"embedder": "hashing:16", "vector_dim": 16},
         security=security,
     )
-
-
-def test_a_key_alone_seals_nothing_and_is_not_ignored(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="ENCRYPT_AT_REST=true"):
-        open_store(settings(tmp_path, SEALED_FIELDS))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_journal_left_beside_a_sealed_database_is_taken_back(tmp_path: Path) -> None:

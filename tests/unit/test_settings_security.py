@@ -1,5 +1,4 @@
 import base64
-import os
 
 import pytest
 from pydantic import SecretStr
@@ -93,13 +92,6 @@ def test_a_key_service_seals_without_a_key() -> None:
     assert (security.sealed, security.has_key) == (True, False)
     assert security.encryption_key == SecretStr("")
     assert not SecuritySettings(encryption_key=SecretStr("")).sealed
-
-
-def test_a_store_that_cannot_be_sealed_is_not_opened() -> None:
-    settings = UnifiedSettings.for_testing(security={"encryption_key": KEY})
-    with pytest.raises(SettingsError, match="ENCRYPT_AT_REST=true"):
-        open_store(settings)
-    assert not os.path.lexists(settings.database.path)
 
 
 def test_production_refuses_a_store_that_is_not_sealed() -> None:

@@ -4,17 +4,19 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO
 
-from ums_core.crypto import DataKey, Envelope, Files, envelope_path
+from ums_core.crypto import DataKey, Envelope, Fields, Files, envelope_path
 from ums_core.errors import DatabaseEncrypted, InvalidInput, KeyMissing, SettingsError, WrongKey
 from ums_core.ports import FileSeal, Header, KeySource, SealedReader, SealedWriter
 from ums_core.ports.sealed import KeyState, Sealing
 from ums_core.settings import UnifiedSettings
+from ums_core.storage.codec import holds_fields
 from ums_core.storage.connect import is_plain, not_encrypted, prepare_directory
 from ums_core.storage.database import Database
 
 __all__ = ["Keys", "check_production", "keys_of", "open_database"]
 
 _OTHERS = 0o007
+_GONE = "{} exists, and its keys in {} do not: restore them from their backup"
 
 
 def check_production(settings: UnifiedSettings) -> None:
@@ -67,15 +69,13 @@ def keys_of(settings: UnifiedSettings, source: Callable[[], KeySource]) -> "Keys
                 "key service; nothing was written"
             )
         return None
-    pages = security.encrypt_at_rest or settings.database.encrypted
-    if not pages:
-        raise SettingsError("a key alone seals nothing in this version: set AI_SECURITY__ENCRYPT_AT_REST=true")
+    pages = settings.pages
     if envelope_file.exists():
         return Keys(Envelope.open(envelope_file, source()), pages=pages)
     if is_plain(path):
-        raise not_encrypted(path)
+        raise KeyMissing(_GONE.format(path, envelope_file.name)) if holds_fields(path) else not_encrypted(path)
     if path.exists() and path.stat().st_size:
-        raise KeyMissing(f"{path} exists, and its keys in {envelope_file.name} do not: restore them from their backup")
+        raise KeyMissing(_GONE.format(path, envelope_file.name))
     wraps = source()
     prepare_directory(path)
     try:
@@ -128,6 +128,7 @@ class Keys:
     def __init__(self, envelope: Envelope, *, pages: bool) -> None:
         self.envelope = envelope
         self.pages = pages
+        self._fields = Fields(envelope.database_id, lambda: envelope.keys, envelope.reload)
 
     @property
     def files(self) -> FileSeal:
@@ -159,6 +160,10 @@ class Keys:
         """Everything in the database is under the new keys."""
         self.envelope.promote()
 
+    def refresh(self) -> None:
+        """Take up what other processes changed."""
+        self.envelope.reload()
+
     def retire(self) -> None:
         """Nothing is under former keys any more: destroy them."""
         for key_id in self.state().former:
@@ -170,10 +175,13 @@ class Keys:
 
     def sealing_by(self, key: DataKey) -> Sealing:
         """What one of the keys, the active or the pending one, is to the database."""
+        if not self.pages:
+            return Sealing(database_id=key.database_id, key_id=key.key_id, fields=self._fields, keys=self)
         others = [other for other in self.envelope.keys if other.key_id != key.key_id]
         return Sealing(
             database_id=key.database_id,
-            page_key=key.derive("pages") if self.pages else None,
+            key_id=key.key_id,
+            page_key=key.derive("pages"),
             anchor_keys=tuple(each.derive("anchor") for each in (key, *others)),
             keys=self,
         )

@@ -1,8 +1,9 @@
 """What an owner does to a whole local store now and then: erase, rotate, destroy."""
 
 import json
+from dataclasses import replace
 
-from ums_core.errors import SettingsError
+from ums_core.errors import SealBroken, SettingsError
 from ums_core.pipeline.indexing import Indexes
 from ums_core.ports.sealed import KeyRing, KeyState
 from ums_core.records import Namespace, Receipt
@@ -10,10 +11,11 @@ from ums_core.records.check import check_label
 from ums_core.storage.database import Database
 from ums_core.storage.erase import erase, files_of
 from ums_core.storage.idempotency import digest_of, once
-from ums_core.storage.rotation import rotate_pages
+from ums_core.storage.refit import check_values
+from ums_core.storage.rotation import Progress, rotate_fields, rotate_pages, share_under
 from ums_core.storage.transaction import SqlTransaction
 
-__all__ = ["destroyed", "erased", "ring_of", "rotated"]
+__all__ = ["broken", "destroyed", "erased", "ring_of", "rotated", "state_of"]
 
 
 def ring_of(database: Database) -> KeyRing | None:
@@ -36,20 +38,49 @@ def erased(database: Database, ids: list[str], namespace: Namespace, idempotency
     return Receipt.from_dict(database.write(work))
 
 
-def rotated(database: Database, indexes: Indexes) -> KeyState:
+def state_of(database: Database) -> KeyState:
+    """Where the keys of a database stand; while a rotation is under way that costs a pass over its rows."""
+    ring, codec = ring_of(database), database.codec
+    if ring is None:
+        return KeyState()
+    state = ring.state()
+    if state.pending is None:
+        return state
+    if codec is None:
+        return replace(state, done=0.0)
+    with database.reader() as connection:
+        return replace(state, done=share_under(connection, codec))
+
+
+def rotated(database: Database, indexes: Indexes, progress: Progress | None) -> KeyState:
     """Begin a rotation or go on with one, and return where the keys stand."""
     ring = ring_of(database)
     if ring is None:
         raise SettingsError(
             f"{database.path} is not sealed, so it has no key to rotate: encrypt it with `ums db encrypt`"
         )
+    ring.refresh()
     state = ring.state()
-    if state.pending is not None or not state.former:
+    if database.codec is not None:
+        rotate_fields(database, database.codec, ring, progress)
+    elif state.pending is not None or not state.former:
         rotate_pages(database, ring)
     # Under a former key there is nothing left but snapshots, and they are written anew before it goes.
     indexes.save()
     ring.retire()
     return ring.state()
+
+
+def broken(database: Database) -> list[str]:
+    """Which sealed field does not open, in words; empty when all do, and where fields are not sealed."""
+    if database.codec is None:
+        return []
+    try:
+        with database.reader() as connection:
+            check_values(connection)
+    except SealBroken as error:
+        return [str(error)]
+    return []
 
 
 def destroyed(database: Database) -> None:

@@ -29,7 +29,7 @@ from ums_core.crypto.keys import DataKey
 from ums_core.errors import InvalidField, SealBroken
 from ums_core.ports import Header
 
-__all__ = ["CHUNK_BYTES", "Files", "Reader", "Writer"]
+__all__ = ["CHUNK_BYTES", "Files", "Reader", "Writer", "about"]
 
 CHUNK_BYTES = 1 << 20
 _MAGIC = b"UMSX\x01"
@@ -71,6 +71,27 @@ class Files:
             SealBroken: it is not a sealed file of this database, or its beginning was changed.
         """
         return Reader(file, self._keys)
+
+
+def about(file: BinaryIO) -> tuple[str, Header]:
+    """What a sealed file says of itself, before anything of it is proved: the id of its key, and its header.
+
+    Raises:
+        SealBroken: it does not even look like one.
+    """
+    try:
+        _, key_id, _, length = _PREFIX.unpack(_prefix_of(file))
+        header: Header = json.loads(file.read(min(length, _MAX_HEADER)))
+        return key_id.hex(), dict(header)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SealBroken("not a sealed file: its header cannot be read") from error
+
+
+def _prefix_of(file: BinaryIO) -> bytes:
+    prefix = file.read(_PREFIX.size)
+    if len(prefix) < _PREFIX.size or not prefix.startswith(_MAGIC):
+        raise SealBroken("not a sealed file: it begins with other bytes than b'UMSX\\x01'")
+    return prefix
 
 
 class Writer:
@@ -135,9 +156,7 @@ class Reader:
 
     def __init__(self, file: BinaryIO, keys: dict[str, DataKey]) -> None:
         self._file = file
-        prefix = file.read(_PREFIX.size)
-        if len(prefix) < _PREFIX.size or not prefix.startswith(_MAGIC):
-            raise SealBroken("not a sealed file: it begins with other bytes than b'UMSX\\x01'")
+        prefix = _prefix_of(file)
         _, key_id, salt, length = _PREFIX.unpack(prefix)
         key = keys.get(key_id.hex())
         if key is None:

@@ -19,7 +19,7 @@ class SecuritySettings(Section):
     encrypt_at_rest: bool = Field(
         default=False,
         description="Whether the whole database file is encrypted; needs a key or a key service. "
-        "False with one of them is refused, as nothing would be sealed.",
+        "False with one of them seals what the file holds, field by field.",
     )
     encryption_key: SecretStr = Field(
         default=SecretStr(""),

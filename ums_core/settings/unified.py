@@ -81,6 +81,11 @@ class UnifiedSettings(Section, BaseSettings):
         except UnicodeDecodeError as error:
             raise SettingsError(f".env is not UTF-8 ({error}); save it in that encoding") from error
 
+    @property
+    def pages(self) -> bool:
+        """Whether whole files are to be encrypted, page by page; else a key seals what they hold, field by field."""
+        return self.security.encrypt_at_rest or self.database.encrypted
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -17,7 +17,7 @@ import numpy as np
 
 from ums_core.storage.files import sync_directory
 
-__all__ = ["Anchor", "Reached", "anchor_path", "digest_of_pages"]
+__all__ = ["Anchor", "Reached", "anchor_path", "digest_of_file", "digest_of_pages"]
 
 _SLOT = 512
 _FIELDS = Struct("<8sQQ32s")
@@ -113,3 +113,9 @@ def digest_of_pages(path: Path) -> bytes:
         del pages
         digest.update(content[: _TAIL // 4] + len(content).to_bytes(8, "little"))
     return digest.digest()
+
+
+def digest_of_file(path: Path) -> bytes:
+    """A digest of a file in which no page is authenticated. Costs about 60 ms for 100 MB in the page cache."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

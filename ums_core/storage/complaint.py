@@ -1,17 +1,29 @@
 """What a driver's errors mean, as errors of this project."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
-from ums_core.errors import DatabaseBusy, DirectoryNotWritable, DiskFull, NotADatabase, StorageError
+from ums_core.errors import DatabaseBusy, DirectoryNotWritable, DiskFull, NotADatabase, StorageError, UMSError
 
-__all__ = ["explain", "translated"]
+__all__ = ["Told", "explain", "translated"]
+
+Told: TypeAlias = Callable[[], UMSError | None]
+
+
+def _nothing() -> None:
+    return None
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Raise what a driver raises as this project's errors."""
+def translated(path: Path, told: Told = _nothing) -> Iterator[None]:
+    """Raise what a driver raises as this project's errors.
+
+    Args:
+        path: of the database, for the message.
+        told: gives the error of a function of ours that SQL called: a driver says of it only that there was one.
+    """
     try:
         yield
     except StorageError:
@@ -19,7 +31,7 @@ def translated(path: Path) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in {"sqlite3", "sqlcipher3"}:
             raise
-        raise explain(error, path) from error
+        raise explain(error, path, told) from error
 
 
 _MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
@@ -37,9 +49,11 @@ _MEANINGS: tuple[tuple[str, type[StorageError], str], ...] = (
 )
 
 
-def explain(error: Exception, path: Path) -> StorageError:
+def explain(error: Exception, path: Path, told: Told = _nothing) -> UMSError:
     """The error of this project that a driver's error stands for."""
     said = str(error)
+    if "user-defined function" in said and (problem := told()) is not None:
+        return problem
     for words, kind, remedy in _MEANINGS:
         if words in said.lower():
             return kind(f"{path}: {said}; {remedy}")

@@ -22,7 +22,7 @@ from ums_core.errors import (
     StoreClosed,
     WrongKey,
 )
-from ums_core.storage.complaint import explain, translated
+from ums_core.storage.complaint import Told, explain, translated
 
 __all__ = [
     "BUSY_TIMEOUT_S",
@@ -94,6 +94,9 @@ class Connector:
         setup: run on every new connection, to register functions.
         page_key: 32 bytes that SQLCipher encrypts every page with; None for a plain file.
 
+    Attributes:
+        told: gives the error of a function of ours that SQL called last.
+
     Raises:
         ValueError: the key has another length.
     """
@@ -105,6 +108,7 @@ class Connector:
         self.path = path
         self.driver = driver
         self.setup = setup
+        self.told: Told = lambda: None
         self._page_key = page_key
         self._idle: deque[Connection] = deque()
         self._lent = 0
@@ -144,9 +148,9 @@ class Connector:
                     run("PRAGMA journal_mode=WAL")
                     run("PRAGMA synchronous=FULL")
                     run("PRAGMA secure_delete=ON")
-                else:
-                    run("PRAGMA query_only=ON")
                 self.setup(connection)
+                if not writable:
+                    run("PRAGMA query_only=ON")
             except BaseException:
                 connection.close()
                 raise
@@ -217,10 +221,10 @@ class Connector:
         connection.execute(f"PRAGMA rekey={_literal(page_key)}")
         self._page_key = page_key
 
-    def export(self, connection: Connection, target: Path, page_key: bytes | None) -> None:
-        """Copy the whole database into an empty file, encrypted with a key or plain."""
+    def export_from(self, connection: Connection) -> None:
+        """Copy the whole database of another connection into this empty file, encrypted or plain."""
         run = connection.execute
-        run(f"ATTACH DATABASE ? AS target KEY {_literal(page_key)}", (str(target),))
+        run(f"ATTACH DATABASE ? AS target KEY {_literal(self._page_key)}", (str(self.path),))
         run("SELECT sqlcipher_export('target')").fetchall()
         for name in ("application_id", "user_version"):
             run(f"PRAGMA target.{name}={int(run(f'PRAGMA main.{name}').fetchone()[0])}")
@@ -331,7 +335,7 @@ class Reader:
         """Give it back."""
         self._connector.take_back(self._connection)
         if isinstance(error, self._connector.driver.Error):
-            raise explain(error, self._connector.path) from error
+            raise explain(error, self._connector.path, self._connector.told) from error
 
 
 def is_plain(path: Path) -> bool:

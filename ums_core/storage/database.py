@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,7 @@ from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.storage import filters, journal, keyword, listing
 from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
+from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
 from ums_core.storage.connect import (
     BUSY_TIMEOUT_S,
@@ -32,7 +33,7 @@ from ums_core.storage.connect import (
 )
 from ums_core.storage.folding import Folding
 from ums_core.storage.guard import Guard
-from ums_core.storage.migrations import agree_on_terms, check, migrate
+from ums_core.storage.migrations import agree_on_terms, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.postings import Candidates, Postings
 from ums_core.storage.reading import find_nid, read_bindings, read_memories, vectors_of
@@ -46,6 +47,7 @@ from ums_core.storage.table import (
     select_rows,
 )
 from ums_core.storage.transaction import Known, SqlTransaction
+from ums_core.storage.worded import Asked, rows_with
 from ums_core.storage.writer import GroupWriter
 
 __all__ = ["Database"]
@@ -96,8 +98,10 @@ class Database:
         self.on_commit: OnCommit = lambda _head, _works: None
         self.clock = clock
         page_key = None if sealing is None else sealing.page_key
-        driver = load_driver(encrypting=page_key is not None)
-        self._connector = Connector(path, driver, filters.register, page_key)
+        driver = load_driver(encrypting=sealing is not None)
+        self.codec = codec_of(path, driver, sealing)
+        self._connector = Connector(path, driver, self.codec.setup if self.codec else filters.register, page_key)
+        self._connector.told = self.codec.problem if self.codec else self._connector.told
         self.sealing = sealing
         self.guard = Guard(self._connector, sealing)
         self._folding = Folding(self.guard, writes=checkpoint_writes, interval_s=checkpoint_interval_s)
@@ -108,11 +112,11 @@ class Database:
         self._seen = -1
         self._stopped = self._closed = False
         # Whatever is not ours, or is too new for us, is left as it is.
-        self._connector.peek(lambda connection: check(connection, path))
+        self._connector.peek(lambda connection: check_kind(connection, path, sealing))
         with alone(path):
             self._writer_connection = self._connector.open(writable=True)
             try:
-                with translated(path):
+                with self._translated():
                     self._secure_terms = self._connector.deletes_terms
                     self.database_id = migrate(
                         self._writer_connection,
@@ -120,6 +124,8 @@ class Database:
                         secure_terms=self._secure_terms,
                         database_id=None if sealing is None else sealing.database_id,
                     )
+                    if self.codec is not None:
+                        self.codec.begin(self._writer_connection)
                     self.guard.check(self._writer_connection)
                     agree_on_terms(self._writer_connection, secure=self._secure_terms)
             except BaseException:
@@ -228,12 +234,12 @@ class Database:
         with self.reader() as connection:
             scopes = self._scopes.get(connection, namespace, head)
             exact = scopes is None or len(scopes) <= MAX_SCOPES
-            words = keyword.question_words(text)
-            if not words or scopes == [] or (allowed is not None and not len(allowed)):
+            if scopes == [] or (allowed is not None and not len(allowed)):
                 return [], exact
-            candidates = Candidates(head, None if allowed is None else allowed.rids)
             places = tuple(scopes) if scopes is not None and exact else None
-            return self._postings.rows_with(connection, words, places, candidates, prune=prune and exact), exact
+            candidates = Candidates(head, None if allowed is None else allowed.rids)
+            asked = Asked(places, candidates, prune=prune and exact)
+            return rows_with(connection, self._postings, keyword.question_words(text), asked, self.codec), exact
 
     def turns_since(self, seq: int, hi: int) -> tuple[int, npt.NDArray[np.int64], list[TurnRow]]:
         """What changed in conversations; see the port."""
@@ -273,7 +279,7 @@ class Database:
 
     def accept(self) -> None:
         """Believe in the database as it is."""
-        with self._write_lock, translated(self.path):
+        with self._write_lock, self._translated():
             self.guard.accept(self._writer_connection)
 
     def checkpoint(self, mode: str = "PASSIVE") -> bool:
@@ -291,7 +297,7 @@ class Database:
     @contextmanager
     def let_go(self) -> Iterator[Connector]:
         """No connection of this object to the file for a ``with`` block; reads and writes wait until it ends."""
-        with self._write_lock, self._connector.paused(), translated(self.path):
+        with self._write_lock, self._connector.paused(), self._translated():
             self._folding.fold(self._writer_connection, "TRUNCATE")
             self._writer_connection.close()
             try:
@@ -312,7 +318,7 @@ class Database:
                 return
             self._closed = True
             self._connector.close()
-            with translated(self.path):
+            with self._translated():
                 self._folding.fold(self._writer_connection, "TRUNCATE", last=True)
                 self._writer_connection.close()
 
@@ -322,14 +328,19 @@ class Database:
             row = connection.execute("SELECT path FROM namespaces WHERE nid = ?", (nid,)).fetchone()
         return decode_namespace(row[0])
 
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self.path, self._connector.told)
+
     def _transact(self, works: Sequence[Callable[[SqlTransaction], object]]) -> list[object]:
-        with self._write_lock, translated(self.path):
+        with self._write_lock, self._translated():
             if self._stopped:
                 raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
             self.guard.refuse()
             connection = self._writer_connection
             connection.execute("BEGIN IMMEDIATE")
             try:
+                if self.codec is not None:
+                    self.codec.follow(connection)
                 first = journal.head(connection)
                 # Bound anew, or written by another process: what was known of its bindings may have changed.
                 bindings = self._bindings if first.seq == self._seen else {}
@@ -361,13 +372,13 @@ class Database:
         head: Head,
         bindings: Mapping[str, EmbedderIdentity],
     ) -> tuple[list[SqlTransaction], list[object], dict[str, int], Head]:
-        pending = Pending(self._writer_connection)
+        pending = Pending(self._writer_connection, self.codec)
         done: list[SqlTransaction] = []
         results: list[object] = []
         nids = self._nids
         new_nids: dict[str, int] = {}
         for work in works:
-            known = Known(nids, bindings, self._secure_terms, self.vector_type)
+            known = Known(nids, bindings, self._secure_terms, self.vector_type, self.codec)
             transaction = SqlTransaction(pending, head, self.clock(), known)
             results.append(work(transaction))
             if transaction.new_nids:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from ums_core.errors import InvalidInput
 from ums_core.records import Memory, Namespace, Receipt
-from ums_core.storage import shelf
+from ums_core.storage import secret, shelf
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.reading import find_nid
@@ -47,7 +46,7 @@ def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database
         for span in _spans(list(gone.values())):
             for (blob,) in connection.execute(f"SELECT vector FROM {table} WHERE pid >= ? AND pid < ?", span):
                 pieces += _forms(blob)
-    traces = fingerprints(_key(connection), pieces) if gone else ()
+    traces = fingerprints(secret.made(connection, _KEY), pieces) if gone else ()
     tx.delete(list(gone), namespace)
     return Receipt(
         database_id=database_id,
@@ -88,7 +87,7 @@ def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.ND
         rows = sum(_count(connection, part) for part in chunked(receipt.rids))
         if rows:
             said.append(f"the database still holds {rows} of the erased rows")
-        key = _read_key(connection)
+        key = secret.read(connection, _KEY)
         if key is None:
             return said
         by_file = {path: found(key, receipt.traces, blocks_of(path)) for path in _beside(database.path)}
@@ -183,14 +182,3 @@ def _count(connection: Connection, rids: Sequence[object]) -> int:
         for span in spans
     )
     return int(rows + passages)
-
-
-def _key(connection: Connection) -> bytes:
-    """The key of fingerprints, made at the first erasure."""
-    connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_KEY, secrets.token_hex(32)))
-    return _read_key(connection) or b""
-
-
-def _read_key(connection: Connection) -> bytes | None:
-    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEY,)).fetchone()
-    return None if row is None else bytes.fromhex(row[0])

@@ -1,16 +1,20 @@
 """Work on a whole database file, with nobody else in it: another key, an encrypted copy in its place, and back."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from ums_core.errors import DatabaseBusy, NotADatabase
 from ums_core.storage.complaint import translated
 from ums_core.storage.connect import Connection, Connector, alone
 from ums_core.storage.files import replace_durably, sync_directory
 
-__all__ = ["changed_kind", "check_alone", "check_pages", "check_rows", "exclusive", "rekey"]
+__all__ = ["changed_kind", "check_alone", "check_pages", "check_rows", "copy_path", "exclusive", "rekey"]
+
+_STEPS = 3
+Fill: TypeAlias = Callable[[Connection, Connector], None]
 
 
 @contextmanager
@@ -49,43 +53,54 @@ def rekey(connector: Connector, page_key: bytes) -> None:
         check_pages(connection, connector.path)
 
 
-def changed_kind(connector: Connector, page_key: bytes | None) -> None:
-    """Put an encrypted copy in the place of a plain database, or a plain one in the place of an encrypted one.
+def changed_kind(
+    connector: Connector, target: Connector, fill: Fill, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Put a copy of another kind in the place of a database: a sealed one for a plain one, or the reverse.
 
     The copy is checked before it takes the place. What was there is overwritten with zeros, as far as the file system
     writes in place. Killed before, the old file is whole; killed afterwards, the new one is.
 
     Args:
         connector: of the database as it is.
-        page_key: what to encrypt the copy with; None for a plain one.
+        target: of the copy, in a file that ``copy_path`` names; made anew.
+        fill: copies, given the only connection to the database, and the target.
+        progress: told how many steps are done, and of how many.
 
     Raises:
         DatabaseBusy, StorageError: as ``exclusive``.
     """
-    path = connector.path
-    copy = path.with_name(f".{path.name}.copy.tmp")
+    path, copy = connector.path, target.path
+    tell = progress or (lambda _done, _total: None)
     with exclusive(connector) as connection:
         copy.unlink(missing_ok=True)
         os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
-            connector.export(connection, copy, page_key)
-            target = Connector(copy, connector.driver, connector.setup, page_key)
+            fill(connection, target)
+            tell(1, _STEPS)
             checked = target.open(writable=False)
             try:
                 check_pages(checked, copy)
                 check_rows(connection, checked, copy)
             finally:
                 checked.close()
+            tell(2, _STEPS)
             with path.open("r+b") as old:
                 replace_durably(copy, path)
                 _overwrite(old.fileno())
         finally:
-            for left in (copy, copy.with_name(f"{copy.name}-journal")):
-                left.unlink(missing_ok=True)
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                copy.with_name(copy.name + suffix).unlink(missing_ok=True)
     for beside in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + beside).unlink()
     sync_directory(path.parent)
+    tell(_STEPS, _STEPS)
+
+
+def copy_path(path: Path) -> Path:
+    """Where a database is copied to, before the copy takes its place."""
+    return path.with_name(f".{path.name}.copy.tmp")
 
 
 def check_pages(connection: Connection, path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from ums_core.errors import TamperSuspected
 from ums_core.ports.sealed import Sealing
-from ums_core.storage import journal
-from ums_core.storage.anchor import Anchor, Reached, digest_of_pages
+from ums_core.storage import journal, secret
+from ums_core.storage.anchor import Anchor, Reached, digest_of_file, digest_of_pages
 from ums_core.storage.connect import Connection, Connector
 
 __all__ = ["Guard"]
 
+_OWN = "anchor_key"
 _REMEDY = (
     "Reads are answered, writes are refused: restore the newest backup, or, if you put this copy here yourself, "
     "say so by store.accept_state()"
@@ -28,6 +29,9 @@ class Guard:
 
     def __init__(self, connector: Connector, sealing: Sealing | None) -> None:
         self.connector = connector
+        # Then the anchor has a key of its own, which the database holds: data keys come and go under other processes.
+        self._of_fields = sealing.database_id if sealing is not None and sealing.fields is not None else None
+        self._digest = digest_of_file if self._of_fields else digest_of_pages
         self.suspicion: str | None = None
         self.anchor: Anchor | None = None
         if sealing is not None and sealing.anchor_keys:
@@ -42,9 +46,13 @@ class Guard:
 
     def check(self, connection: Connection) -> None:
         """Compare, once, before anything is written."""
+        if self._of_fields:
+            self.anchor = Anchor(self.connector.path, self._of_fields, (secret.made(connection, _OWN),))
         if self.anchor is None:
             return
         known = connection.execute("SELECT 1 FROM meta WHERE key = 'anchored'").fetchone() is not None
+        # Where anybody may remove the note, a database that holds anything counts as one that had it.
+        known = known or bool(self._of_fields and journal.head(connection).seq)
         reached = self.anchor.read()
         self.suspicion = self._doubt(connection, reached, known=known)
         if self.suspicion is None:
@@ -80,7 +88,7 @@ class Guard:
         connection.execute("BEGIN IMMEDIATE")
         try:
             end = _end(connection)
-            self.anchor.note(Reached(end.seq, end.mark, digest_of_pages(self.connector.path)), sync=True)
+            self.anchor.note(Reached(end.seq, end.mark, self._digest(self.connector.path)), sync=True)
         finally:
             connection.execute("ROLLBACK")
 
@@ -103,7 +111,7 @@ class Guard:
             )
         if journal.mark_of(connection, reached.seq) != reached.mark:
             return f"holds another change {reached.seq} than it did: it is a copy that went its own way"
-        if reached.pages and reached.pages != digest_of_pages(self.connector.path) and self.anchor.read() == reached:
+        if reached.pages and reached.pages != self._digest(self.connector.path) and self.anchor.read() == reached:
             return "was changed while nobody had it open"
         return None
 

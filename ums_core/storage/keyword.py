@@ -12,9 +12,11 @@ from ums_core.storage.connect import Connection
 
 __all__ = [
     "MAX_LIMIT",
+    "TOKENIZER",
     "Terms",
     "create_terms",
     "question_words",
+    "quoted",
     "remove_terms",
     "terms_of",
     "write_terms",
@@ -22,6 +24,7 @@ __all__ = [
 
 Terms = tuple[int, str, str, str]
 
+TOKENIZER = "porter unicode61 remove_diacritics 2"
 _INSERT = "INSERT INTO terms (rowid, body, about, scope) VALUES (?, ?, ?, ?)"
 _REMOVE = "INSERT INTO terms (terms, rowid, body, about, scope) VALUES ('delete', ?, ?, ?, ?)"
 _MAX_WORDS = 64
@@ -32,10 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def create_terms(connection: Connection, *, secure: bool) -> None:
     """Create the table; ``secure`` needs SQLite 3.42 and deletes terms from the file at once."""
-    connection.execute(
-        "CREATE VIRTUAL TABLE terms USING fts5("
-        "body, about, scope, content='', tokenize='porter unicode61 remove_diacritics 2')"
-    )
+    connection.execute(f"CREATE VIRTUAL TABLE terms USING fts5(body, about, scope, content='', tokenize='{TOKENIZER}')")
     if secure:
         connection.execute("INSERT INTO terms (terms, rank) VALUES ('secure-delete', 1)")
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('terms', ?)", ("secure" if secure else "plain",))
@@ -70,3 +70,8 @@ def question_words(text: str) -> list[str]:
     Stop words are dropped unless nothing else is left.
     """
     return list(dict.fromkeys(telling(text) or words(text)))[:_MAX_WORDS]
+
+
+def quoted(word: str) -> str:
+    """A word as an expression of FTS5 in which nothing is syntax."""
+    return f'"{word}"'

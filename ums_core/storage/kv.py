@@ -52,7 +52,7 @@ def delete(connection: Connection, collection: str, keys: Sequence[str]) -> int:
     for part in chunked(keys):
         places = ",".join("?" * len(part))
         count += connection.execute(
-            f"DELETE FROM kv WHERE collection = ? AND key IN ({places})", (collection, *part)
+            f"DELETE FROM main.kv WHERE collection = ? AND key IN ({places})", (collection, *part)
         ).rowcount
     return count
 

@@ -1,13 +1,18 @@
 """The schema, as an ordered list of steps; ``user_version`` counts those a file has taken."""
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from ums_core.errors import DatabaseTooNew, NotADatabase, WrongKey
 from ums_core.storage.connect import Connection
-from ums_core.storage.keyword import create_terms, terms_of, write_terms
+from ums_core.storage.keyword import Terms, create_terms, terms_of, write_terms
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS", "agree_on_terms", "check", "migrate"]
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "agree_on_terms", "check", "fill_terms", "migrate"]
+
+Hide: TypeAlias = Callable[[list[Terms]], list[Terms]]
+_BATCH = 1000
 
 # "UMSM": tells a UMS database from any other SQLite file.
 APPLICATION_ID = 0x554D534D
@@ -111,7 +116,15 @@ _ARCHIVE = (
     "CREATE TABLE archived_passages (pid INTEGER PRIMARY KEY, modality TEXT NOT NULL, vector BLOB NOT NULL)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE)
+# What nobody but this project is to read, apart from what everybody may: field mode seals the one and not the other.
+_SECRETS = (
+    "CREATE TABLE IF NOT EXISTS secrets (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "INSERT INTO secrets SELECT key, value FROM meta WHERE key = 'erasure_key'",
+    "DELETE FROM meta WHERE key = 'erasure_key'",
+)
+
+# A step runs before any view of field mode stands in front of a table, and so finds no text in a sealed column.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE, _SECRETS)
 
 
 def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_id: str | None = None) -> str:
@@ -162,12 +175,18 @@ def agree_on_terms(connection: Connection, *, secure: bool) -> None:
         connection.execute("UPDATE terms_config SET v = 4 WHERE k = 'version'")
         connection.execute("DROP TABLE terms")
         create_terms(connection, secure=secure)
-        rows = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE text != ''")
-        write_terms(connection, [terms_of(*row) for row in rows.fetchall()])
+        fill_terms(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def fill_terms(connection: Connection, hide: Hide = list) -> None:
+    """Write the terms of every row into a table that has none."""
+    rows = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE text != ''")
+    while part := rows.fetchmany(_BATCH):
+        write_terms(connection, hide([terms_of(*row) for row in part]))
 
 
 def check(connection: Connection, path: Path) -> int:

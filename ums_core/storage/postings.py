@@ -104,12 +104,12 @@ class Postings:
     ) -> list[WordRows]:
         """The rows that hold each word, the rarest word first.
 
-        Every word is quoted, so nothing in it is syntax. Where rows are pruned, frequent words only add to rows that
+        Where rows are pruned, frequent words only add to rows that
         hold a rarer word too: they tell little, and reading all their rows would take longer than all else.
 
         Args:
             connection: a reader.
-            words: distinct.
+            words: distinct, each as an expression of FTS5 that finds it.
             scopes: the namespaces.
             candidates: the row ids that may match, as far as they are known: where rows are not pruned, no others
                 count.
@@ -192,9 +192,9 @@ class _Look:
         readings: dict[str, _Reading] = {}
         for word, held in lists.items():
             if held is None:
-                readings[word] = (f'"{word}"', 1, MAX_LIMIT, _PROBED)
+                readings[word] = (word, 1, MAX_LIMIT, _PROBED)
             elif held.whole and held.read_to < self._head.hi:
-                readings[word] = (f'"{word}"', held.read_to + 1, MAX_LIMIT, MAX_LIMIT)
+                readings[word] = (word, held.read_to + 1, MAX_LIMIT, MAX_LIMIT)
         for word, rids in zip(readings, self._read(list(readings.values())), strict=True):
             held = lists[word]
             if held is not None:
@@ -228,7 +228,7 @@ class _Look:
             if self._pays(word, held, _estimate(held, candidates)):
                 rids = self._whole(word, held).rids
             else:
-                (rids,) = self._read([(f'"{word}"', low, high, MAX_LIMIT)])
+                (rids,) = self._read([(word, low, high, MAX_LIMIT)])
             found.append(WordRows(rids, len(rids)))
         return found
 
@@ -237,8 +237,8 @@ class _Look:
         if self._pays(word, held, count):
             any_of = union(list(rarer.values()))
             return any_of[among(any_of, self._whole(word, held).rids)]
-        others = " OR ".join(f'"{other}"' for other in rarer)
-        return self._read([(f'({others}) AND "{word}"', 1, MAX_LIMIT, MAX_LIMIT)])[0]
+        others = " OR ".join(rarer)
+        return self._read([(f"({others}) AND {word}", 1, MAX_LIMIT, MAX_LIMIT)])[0]
 
     def _pays(self, word: str, held: _List, count: int) -> bool:
         """Whether to go by the whole list: it is there, or wanted again, and does not push out most others."""
@@ -252,7 +252,7 @@ class _Look:
     def _whole(self, word: str, held: _List) -> _List:
         if held.whole:
             return held
-        (after,) = self._read([(f'"{word}"', int(held.rids[-1]) + 1, MAX_LIMIT, MAX_LIMIT)])
+        (after,) = self._read([(word, int(held.rids[-1]) + 1, MAX_LIMIT, MAX_LIMIT)])
         return self._kept(word, np.concatenate([held.rids, after]))
 
     def _kept(self, word: str, rids: Ids, *, whole: bool = True) -> _List:

@@ -43,7 +43,7 @@ def aim(connection: Connection, identity: EmbedderIdentity) -> int:
         return -1
     row = connection.execute("SELECT value FROM meta WHERE key = 'reembed'").fetchone()
     if row is None or row[0] != str(identity):
-        connection.execute("DELETE FROM reembedded")
+        connection.execute("DELETE FROM main.reembedded")
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('reembed', ?)", (str(identity),))
     return int(connection.execute(f"SELECT count(*) FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR}").fetchone()[0])
 
@@ -93,7 +93,9 @@ def switch(transaction: SqlTransaction, identity: EmbedderIdentity) -> int:
             *(vector for _, vector in others),
         ]
         base = rid << ORDINAL_BITS
-        connection.execute(f"DELETE FROM {vectors_in} WHERE pid >= ? AND pid < ?", (base, (rid + 1) << ORDINAL_BITS))
+        connection.execute(
+            f"DELETE FROM main.{vectors_in} WHERE pid >= ? AND pid < ?", (base, (rid + 1) << ORDINAL_BITS)
+        )
         connection.executemany(
             f"INSERT INTO {vectors_in} (pid, modality, vector) VALUES (?, ?, ?)",
             [
@@ -104,7 +106,7 @@ def switch(transaction: SqlTransaction, identity: EmbedderIdentity) -> int:
         whole = memory.modality == TEXT and passages == [Passage()]
         connection.execute(f"UPDATE {table} SET spans = ? WHERE rid = ?", (None if whole else _spans(passages), rid))
         done += 1
-    connection.execute("DELETE FROM reembedded")
+    connection.execute("DELETE FROM main.reembedded")
     connection.execute("DELETE FROM meta WHERE key = 'reembed'")
     transaction.rebind(TEXT, identity)
     return done

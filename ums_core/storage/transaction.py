@@ -16,6 +16,7 @@ from ums_core.ports.ledger import Archiving, Row, VectorType
 from ums_core.records import Memory, Namespace
 from ums_core.records.match import micros
 from ums_core.storage import journal, keyword, shelf
+from ums_core.storage.codec import Codec
 from ums_core.storage.connect import Connection
 from ums_core.storage.pending import Pending
 from ums_core.storage.reading import find_nid, identities, read_bindings, read_memories, rows_of
@@ -45,12 +46,14 @@ class Known:
         bindings: the embedder of each modality.
         secure_terms: whether FTS5 deletes terms for good by itself.
         vector_type: how vectors are kept.
+        codec: of a database in field mode.
     """
 
     nids: Mapping[str, int]
     bindings: Mapping[str, EmbedderIdentity]
     secure_terms: bool
     vector_type: VectorType
+    codec: Codec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +310,13 @@ class SqlTransaction:
             if v[4]
         ]
         if terms:
+            if self._known.codec is not None:
+                terms = self._known.codec.hidden_as_written(self.connection, terms)
             keyword.remove_terms(self.connection, terms, secure=self._known.secure_terms)
         self.connection.executemany("DELETE FROM main.memories WHERE rid = ?", [(rid,) for rid in rids])
-        self.connection.executemany("DELETE FROM reembedded WHERE rid = ?", [(rid,) for rid in rids])
+        self.connection.executemany("DELETE FROM main.reembedded WHERE rid = ?", [(rid,) for rid in rids])
         self.connection.executemany(
-            "DELETE FROM passages WHERE pid >= ? AND pid < ?",
+            "DELETE FROM main.passages WHERE pid >= ? AND pid < ?",
             [(rid << ORDINAL_BITS, (rid + 1) << ORDINAL_BITS) for rid in rids],
         )
         self._removed += rids

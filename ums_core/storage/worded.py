@@ -1,0 +1,40 @@
+"""Which rows hold the words of a question, under whatever keys the words may be hidden."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ums_core.ranking.lexical import WordRows
+from ums_core.storage.codec import Codec
+from ums_core.storage.connect import Connection
+from ums_core.storage.keyword import quoted
+from ums_core.storage.postings import Candidates, Postings, Scopes
+
+__all__ = ["Asked", "rows_with"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Where words are looked for; see ``Postings.rows_with``."""
+
+    scopes: Scopes
+    candidates: Candidates
+    prune: bool
+
+
+def rows_with(
+    connection: Connection, postings: Postings, words: Sequence[str], asked: Asked, codec: Codec | None
+) -> list[WordRows]:
+    """The rows that hold each word, the rarest word first; none where there is no word."""
+
+    def look(expressions: Sequence[str]) -> list[WordRows]:
+        return postings.rows_with(connection, expressions, asked.scopes, asked.candidates, prune=asked.prune)
+
+    if not words:
+        return []
+    if codec is None:
+        return look([quoted(word) for word in words])
+    hidden = None
+    # Again, if a rotation began meanwhile: rows may have gone under a key that was not asked for.
+    while hidden != (hidden := codec.asked(connection, words)):
+        found = look(hidden)
+    return found
