@@ -1,37 +1,26 @@
 """The awaitable door: one thread hop a call, no loop of its own."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from threading import Lock
-from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from ums_core.channels.care import Backup
-from ums_core.channels.choose import open_channel
-from ums_core.channels.dual import DualStore
-from ums_core.channels.local import LocalStore
-from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
+from ums_core.channels.door import Door
 from ums_core.pipeline.reembed import Progress
-from ums_core.ports import Embedder, MemoryStore
+from ums_core.ports import Embedder
 from ums_core.ports.sealed import KeyState
 from ums_core.ports.tending import Cancel, Strategy
 from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.distinct import Distinct, Duplicates
-from ums_core.records.lifecycle import Consolidation
-from ums_core.settings import PerfSettings, UnifiedSettings
+from ums_core.records.lifecycle import Consolidation, Forgetting
 
 if TYPE_CHECKING:
     from ums_core.records.memory import Vector
 
 __all__ = ["EnhancedMemoryStore"]
 
-T = TypeVar("T")
 
-_CLOSED = "this EnhancedMemoryStore was closed; make a new one"
-
-
-class EnhancedMemoryStore:
+class EnhancedMemoryStore(Door):
     """The awaitable face of a store: every verb of ``MemoryStore``, and the verbs users know.
 
     Each call hops once to a thread pool of ``settings.perf.max_workers``; nothing is bound to an event loop, so one
@@ -45,38 +34,6 @@ class EnhancedMemoryStore:
     Raises:
         SettingsError: the source is something else.
     """
-
-    def __init__(self, source: UnifiedSettings | MemoryStore | None = None) -> None:
-        self._store: MemoryStore | None = None
-        self._settings: UnifiedSettings | None = None
-        # Of a store that is given, only the number of threads is to be set, and nothing read from the environment.
-        perf = PerfSettings()
-        if source is None or isinstance(source, UnifiedSettings):
-            self._settings = source or UnifiedSettings()
-            perf = self._settings.perf
-        elif isinstance(source, MemoryStore):
-            self._store = source
-        else:
-            raise SettingsError(f"a store or settings were due, got {type(source).__name__}; see open_store(settings)")
-        self._owns = self._store is None
-        self._closed = False
-        self._lock = Lock()
-        self._pool = ThreadPoolExecutor(perf.max_workers, thread_name_prefix="ums")
-
-    @property
-    def sync(self) -> MemoryStore:
-        """The same store for callers without a loop; opened at the first use, which blocks."""
-        with self._lock:
-            if self._store is None:
-                if self._closed:
-                    raise StoreClosed(_CLOSED)
-                self._store = open_channel(self._settings)
-            return self._store
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
 
     async def add_memory(
         self,
@@ -250,6 +207,63 @@ class EnhancedMemoryStore:
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""
         return await self._hop(lambda: self.sync.expand(id, namespace=namespace))
 
+    async def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        """Note that memories of one exact namespace were used, and return how many of them there are."""
+        return await self._hop(lambda: self.sync.reinforce(ids, namespace=namespace))
+
+    async def forget(  # noqa: PLR0913  # the verb that users know
+        self,
+        *,
+        min_total: int = 0,
+        retain_fraction: float = 0.9,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        erase: bool = False,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget the memories that are kept least firmly, or say which they would be; see the protocol."""
+        return await self._hop(
+            lambda: self.sync.forget(
+                min_total=min_total,
+                retain_fraction=retain_fraction,
+                namespace=namespace,
+                filter=filter,
+                erase=erase,
+                dry_run=dry_run,
+            )
+        )
+
+    async def undo(self, batch: str) -> int:
+        """Bring back what a batch put into the archive, and return how many memories live again."""
+        return await self._hop(lambda: self.sync.undo(batch))
+
+    async def mark_access(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        """As ``reinforce``, by the name that the HTTP interface has for it."""
+        return await self.reinforce(ids, namespace=namespace)
+
+    async def forget_memories(  # the verb that users know
+        self,
+        *,
+        min_total: int = 0,
+        retain_fraction: float = 0.9,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        erase: bool = False,
+    ) -> int:
+        """Forget the memories that are kept least firmly, and return how many are gone; see ``MemoryStore.forget``."""
+        done = await self.forget(
+            min_total=min_total, retain_fraction=retain_fraction, namespace=namespace, filter=filter, erase=erase
+        )
+        return done.removed
+
+    async def sweep(self, limit: int = 1000) -> int:
+        """Delete what has expired, at most so many, and return how many there were."""
+        return await self._hop(lambda: self._local("sweep").sweep(limit))
+
+    async def purge(self, limit: int = 1000) -> int:
+        """Delete for good what was forgotten and can no longer be brought back, and return how many memories went."""
+        return await self._hop(lambda: self._local("purge").purge(limit))
+
     async def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""
         return await self._hop(lambda: self.sync.health())  # noqa: PLW0108  # opens the store in the pool, not here
@@ -300,48 +314,3 @@ class EnhancedMemoryStore:
         return await self._hop(
             lambda: self.sync.kv_scan(collection, prefix=prefix, after=after, limit=limit, descending=descending)
         )
-
-    async def run(self, work: Callable[[MemoryStore], T]) -> T:
-        """What the work makes of the blocking store: several verbs that belong together, in one hop."""
-        return await self._hop(lambda: work(self.sync))
-
-    async def close(self) -> None:
-        """Close the store if this object opened it, and let the threads go; a second call does nothing."""
-        with self._lock:
-            store = self._store if self._owns else None
-            closed, self._closed = self._closed, True
-        if closed:
-            return
-        if store is not None:
-            await asyncio.get_running_loop().run_in_executor(self._pool, store.close)
-        self._pool.shutdown(wait=False)
-
-    async def __aenter__(self) -> Self:
-        """Open the store."""
-        await self._hop(lambda: self.sync)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the store."""
-        await self.close()
-
-    def _local(self, verb: str) -> LocalStore:
-        store = self.sync
-        if isinstance(store, DualStore):
-            store = store.personal
-        if not isinstance(store, LocalStore):
-            raise NotOnThisChannel(
-                f"{verb} is for a store on this device, and this is a {type(store).__name__}; "
-                "call it on what open_store(settings) returns where the database is"
-            )
-        return store
-
-    async def _hop(self, work: Callable[[], T]) -> T:
-        if self._closed:
-            raise StoreClosed(_CLOSED)
-        try:
-            done = asyncio.get_running_loop().run_in_executor(self._pool, work)
-        except RuntimeError as error:
-            # Another thread closed it between the look above and here: the pool takes no more work.
-            raise StoreClosed(_CLOSED) from error
-        return await done

@@ -25,7 +25,7 @@ from ums_core import (
 )
 from ums_core.records import Namespace
 from ums_core.records.distinct import Distinct
-from ums_core.records.lifecycle import Consolidation
+from ums_core.records.lifecycle import Consolidation, Forgetting
 from ums_core.settings.database import url_of
 from ums_core.testing.sealed import SEALED, SEALED_FIELDS
 from ums_core.testing.store_case import Abandon, MakeStore
@@ -173,6 +173,15 @@ class Waiting:
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # the protocol's name
         return self._run(self._door.expand(id, namespace=namespace))
+
+    def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        return self._run(self._door.reinforce(ids, namespace=namespace))
+
+    def forget(self, **options: Any) -> Forgetting:  # noqa: ANN401  # those of the protocol
+        return self._run(self._door.forget(**options))
+
+    def undo(self, batch: str) -> int:
+        return self._run(self._door.undo(batch))
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         self._run(self._door.kv_put(collection, items))

@@ -10,7 +10,7 @@ from ums_core import Draft, Filter, Health, Hit, Memory, MemoryStore, Page, Patc
 from ums_core import UnifiedSettings as Settings
 from ums_core.records import Namespace
 from ums_core.records.distinct import Distinct
-from ums_core.records.lifecycle import Consolidation
+from ums_core.records.lifecycle import Consolidation, Forgetting
 from ums_core.wire import calls
 from ums_core.wire.calls import Call
 from ums_core.wire.problem import dump_problem, status_of
@@ -88,6 +88,15 @@ class Wired:
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # the protocol's name
         return self._send(calls.expand(id, namespace=namespace))
+
+    def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        return self._send(calls.reinforce(ids, namespace=namespace))
+
+    def forget(self, **options: Any) -> Forgetting:  # noqa: ANN401  # those of the verb
+        return self._send(calls.forget(**options))
+
+    def undo(self, batch: str) -> int:
+        return self._send(calls.undo(batch))
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         self._send(calls.kv_put(collection, items))

@@ -46,7 +46,7 @@ def rids(store: LocalStore, *ids: str, table: str = "memories") -> list[int]:
 
 
 def archive(store: LocalStore, *ids: str, archiving: Archiving = UP) -> int:
-    return database(store).write(lambda tx: tx.archive(rids(store, *ids), archiving))
+    return len(database(store).write(lambda tx: tx.archive(rids(store, *ids), archiving)))
 
 
 def restore(store: LocalStore, *ids: str) -> int:
@@ -127,7 +127,7 @@ def test_a_row_that_is_gone_is_neither_archived_nor_restored(store: LocalStore) 
     tell(store, "a")
     (rid,) = rids(store, "a")
     tell(store, "a")
-    assert database(store).write(lambda tx: tx.archive([rid], UP)) == 0
+    assert database(store).write(lambda tx: tx.archive([rid], UP)) == []
     assert database(store).write(lambda tx: tx.restore([rid])) == 0
     assert living(store) == ["a"]
 

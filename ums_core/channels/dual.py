@@ -28,7 +28,7 @@ from ums_core.records import Draft, Filter, Health, Hit, Hits, Memory, Namespace
 from ums_core.records.arguments import check_batch, check_ids, check_query
 from ums_core.records.check import check_label, check_namespace
 from ums_core.records.distinct import Distinct, Duplicates
-from ums_core.records.lifecycle import Consolidation
+from ums_core.records.lifecycle import Consolidation, Forgetting
 from ums_core.records.match import matches
 
 __all__ = ["DualStore", "Promotion"]
@@ -236,6 +236,34 @@ class DualStore:
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a personal summary was made from, in the order of its ``source_ids``, archived or alive."""
         return self.personal.expand(id, namespace=namespace)
+
+    def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        """Note that personal memories of one exact namespace were used, and return how many of them there are."""
+        return self.personal.reinforce(ids, namespace=namespace)
+
+    def forget(  # noqa: PLR0913  # the verb that users know
+        self,
+        *,
+        min_total: int = 0,
+        retain_fraction: float = 0.9,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        erase: bool = False,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget the personal memories that are kept least firmly, or say which they would be; see the protocol."""
+        return self.personal.forget(
+            min_total=min_total,
+            retain_fraction=retain_fraction,
+            namespace=namespace,
+            filter=filter,
+            erase=erase,
+            dry_run=dry_run,
+        )
+
+    def undo(self, batch: str) -> int:
+        """Bring back what a batch put into the archive, and return how many personal memories live again."""
+        return self.personal.undo(batch)
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         """Set keys of a personal collection to bytes or JSON values, all or none."""

@@ -20,6 +20,7 @@ class Habits:
         strategy: how memories are summarised.
         summary_max_chars: of a summary, at most.
         summary_timeout_s: seconds for one summary of a caller's strategy.
+        undo_days: how long what was forgotten may come back.
     """
 
     embedders: Callable[[str], Embedder | None]
@@ -27,6 +28,7 @@ class Habits:
     strategy: str = "head2tail"
     summary_max_chars: int = 1000
     summary_timeout_s: float = 60.0
+    undo_days: float = 30.0
 
 
 def habits_of(settings: UnifiedSettings, embedders: Callable[[str], Embedder | None]) -> Habits:
@@ -37,4 +39,5 @@ def habits_of(settings: UnifiedSettings, embedders: Callable[[str], Embedder | N
         strategy=settings.summary_strategy,
         summary_max_chars=settings.summary_max_chars,
         summary_timeout_s=settings.summary_timeout,
+        undo_days=settings.lifetime.undo_days,
     )

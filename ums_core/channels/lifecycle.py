@@ -1,17 +1,102 @@
 """The verbs of a local store that are about time; ``LocalStore`` inherits them, as one of the protocol's templates."""
 
-from ums_core.records import Memory, Namespace
-from ums_core.records.check import check_label, check_namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ums_core.channels.habits import Habits
+from ums_core.errors import StoreClosed
+from ums_core.pipeline.forget import Forget, Sparing
+from ums_core.pipeline.indexing import Indexes
+from ums_core.pipeline.ingest import Ingest
+from ums_core.ports import Forgetful
+from ums_core.records import Filter, Memory, Namespace, Receipt
+from ums_core.records.arguments import check_filter, check_ids, check_limit
+from ums_core.records.check import check_flag, check_label, check_namespace
+from ums_core.records.lifecycle import Forgetting
 from ums_core.storage.archive import Archive
+from ums_core.storage.database import Database
 
 __all__ = ["LocalLifecycle"]
+
+_HOUR_US = 3_600_000_000
 
 
 class LocalLifecycle:
     """What a store on this device does with memories as they grow old."""
 
     _archive: Archive
+    _closed: bool
+    _database: Database
+    _habits: Habits
+    _indexes: Indexes
+    _ingest: Ingest
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive; see the protocol."""
         return self._archive.expand(check_label(id, "id"), check_namespace(namespace))
+
+    def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        """Note that memories of one exact namespace were used, and return how many of them there are."""
+        self._writable()
+        spacing = round(self._habits.dynamics.spacing_hours * _HOUR_US)
+        return self._archive.reinforce(check_ids(ids), check_namespace(namespace), spacing)
+
+    def forget(  # noqa: PLR0913  # the verb that users know
+        self,
+        *,
+        min_total: int = 0,
+        retain_fraction: float = 0.9,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        erase: bool = False,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget the memories that are kept least firmly, or say which they would be; see the protocol."""
+        sparing = Sparing(
+            namespace=check_namespace(namespace),
+            condition=check_filter(filter),
+            min_total=min_total,
+            retain_fraction=retain_fraction,
+            erase=erase,
+        )
+        forget = Forget(self._archive, self._habits.dynamics, self._habits.undo_days, self._database.clock)
+        if check_flag(dry_run, "dry_run"):
+            return forget.plan(sparing)
+        self._writable()
+        done = forget.run(sparing)
+        return replace(done, receipts=tuple(self._gone_for_good(done.receipts))) if done.receipts else done
+
+    def undo(self, batch: str) -> int:
+        """Bring back what a batch put into the archive, and return how many memories live again; see the protocol."""
+        self._writable()
+        return self._archive.undo(check_label(batch, "batch"))
+
+    def sweep(self, limit: int = 1000) -> int:
+        """Delete what has expired, the oldest first, at most so many, and return how many there were.
+
+        No search finds it before either; this frees the room. Call it again until it returns 0.
+        """
+        self._writable()
+        return self._archive.sweep(check_limit(limit))
+
+    def purge(self, limit: int = 1000) -> int:
+        """Delete for good what was forgotten and can no longer be brought back, and return how many memories went.
+
+        At most so many, the oldest first; what is archived under a summary goes with it, beyond the limit.
+        """
+        self._writable()
+        return self._archive.purge(check_limit(limit))
+
+    def _writable(self) -> None:
+        if self._closed:
+            raise StoreClosed(f"the store on {self._database.path} was closed; open it again with open_store(settings)")
+        self._indexes.refuse_while_recovering()
+
+    def _gone_for_good(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Forget what is remembered beside the database, too, and say whether its log was truncated."""
+        embedder: object = self._ingest.embedder
+        if isinstance(embedder, Forgetful):
+            embedder.forget()
+        self._indexes.settle()
+        folded = self._database.fold()
+        return [replace(receipt, folded=folded) for receipt in receipts]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Literal, Self, TypeVar
 
@@ -11,14 +10,14 @@ from ums_core.channels.habits import Habits
 from ums_core.channels.lifecycle import LocalLifecycle
 from ums_core.channels.tending import LocalTending, stored
 from ums_core.channels.upkeep import broken, destroyed, erased, rotated, state_of
-from ums_core.errors import SettingsError, StoreClosed
+from ums_core.errors import SettingsError
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
 from ums_core.pipeline.patch import patched
 from ums_core.pipeline.reembed import Progress, reembed
 from ums_core.pipeline.repeat import answer_of, draft_parts, existing, patch_parts, replayed
 from ums_core.pipeline.retrieve import Retrieve
-from ums_core.ports import Embedder, Forgetful
+from ums_core.ports import Embedder
 from ums_core.ports.sealed import KeyState
 from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.arguments import (
@@ -163,12 +162,7 @@ class LocalStore(LocalLifecycle, LocalTending):
         """
         self._writable()
         ids, namespace = check_ids(ids), check_namespace(namespace)
-        receipt = erased(self._database, ids, namespace, idempotency_key)
-        embedder: object = self._ingest.embedder
-        if isinstance(embedder, Forgetful):
-            embedder.forget()
-        self._indexes.settle()
-        return replace(receipt, folded=self._database.fold())
+        return self._gone_for_good([erased(self._database, ids, namespace, idempotency_key)])[0]
 
     def verify_erased(self, receipt: Receipt) -> list[str]:
         """What is left of an erasure, in words; empty when there is nothing.
@@ -384,11 +378,6 @@ class LocalStore(LocalLifecycle, LocalTending):
     def __exit__(self, *_: object) -> None:
         """Close the store."""
         self.close()
-
-    def _writable(self) -> None:
-        if self._closed:
-            raise StoreClosed(f"the store on {self._database.path} was closed; open it again with open_store(settings)")
-        self._indexes.refuse_while_recovering()
 
     @staticmethod
     def _once(tx: SqlTransaction, key: str, digest: bytes, work: Callable[[], T]) -> T:

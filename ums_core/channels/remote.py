@@ -9,7 +9,7 @@ from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.event import Event
-from ums_core.records.lifecycle import Consolidation
+from ums_core.records.lifecycle import Consolidation, Forgetting
 from ums_core.wire import calls
 from ums_core.wire.stream import Ack
 
@@ -113,6 +113,36 @@ class RemoteStore:
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""
         return self._transport.send(calls.expand(id, namespace=namespace))
+
+    def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        """Note that memories of one exact namespace were used, and return how many of them there are."""
+        return self._transport.send(calls.reinforce(ids, namespace=namespace))
+
+    def forget(  # noqa: PLR0913  # the verb that users know
+        self,
+        *,
+        min_total: int = 0,
+        retain_fraction: float = 0.9,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        erase: bool = False,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget the memories that are kept least firmly, or say which they would be; see the protocol."""
+        return self._transport.send(
+            calls.forget(
+                min_total=min_total,
+                retain_fraction=retain_fraction,
+                namespace=namespace,
+                filter=filter,
+                erase=erase,
+                dry_run=dry_run,
+            )
+        )
+
+    def undo(self, batch: str) -> int:
+        """Bring back what a batch put into the archive, and return how many memories live again."""
+        return self._transport.send(calls.undo(batch))
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
         """Set keys of a collection to bytes or JSON values, all or none."""

@@ -125,8 +125,8 @@ class Transaction(Protocol):
         """
         ...
 
-    def archive(self, rids: Sequence[int], archiving: Archiving) -> int:
-        """Put those rows that still exist into the archive, and return how many there were."""
+    def archive(self, rids: Sequence[int], archiving: Archiving) -> list[int]:
+        """Put those rows that still exist into the archive, and return them."""
         ...
 
     def restore(self, rids: Sequence[int]) -> int:
@@ -143,6 +143,24 @@ class Transaction(Protocol):
 
         Returns:
             None; or why nothing was done, in words: a source was changed or removed since its row was read.
+        """
+        ...
+
+    def drop(self, nid: int, ids: Sequence[str]) -> int:
+        """Delete archived memories of a namespace for good, with all that is archived under them.
+
+        Returns:
+            How many there were.
+        """
+        ...
+
+    def reinforce(self, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
+        """Note a use of those that live, in place, and return how many there were.
+
+        Args:
+            ids: in one exact namespace.
+            namespace: that.
+            spacing_us: a use that comes so many microseconds after the one before, or is the first one, strengthens.
         """
         ...
 

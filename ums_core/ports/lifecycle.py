@@ -1,8 +1,10 @@
 """The verbs of the protocol that are about time: what fades, what is summarised, what is corrected."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ums_core.records import Memory, Namespace
+from ums_core.records import Filter, Memory, Namespace
+from ums_core.records.lifecycle import Forgetting
 
 __all__ = ["Lifecycle"]
 
@@ -21,5 +23,50 @@ class Lifecycle(Protocol):
 
         Raises:
             MemoryNotFound: there is no such memory.
+        """
+        ...
+
+    def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
+        """Note that memories of one exact namespace were used, and return how many of them there are.
+
+        Age counts from the last use. A use that comes ``AI_DYNAMICS__SPACING_HOURS`` after the one before, or is the
+        first one, also slows the fading from then on. Neither the index nor ``updated_at`` changes.
+        """
+        ...
+
+    def forget(  # noqa: PLR0913  # the verb that users know
+        self,
+        *,
+        min_total: int = 0,
+        retain_fraction: float = 0.9,
+        namespace: Namespace = (),
+        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        erase: bool = False,
+        dry_run: bool = False,
+    ) -> Forgetting:
+        """Forget the memories that are kept least firmly, or say which they would be.
+
+        By retention (see ``ums_core.ranking.decay``), then by last use, then by age. Pinned ones are never forgotten,
+        nor is anything outside the namespace. What is archived under a summary goes with it.
+
+        Args:
+            min_total: so many of those that are looked at stay at least.
+            retain_fraction: such a share of them stays at least, in [0, 1].
+            namespace: a prefix, all that is looked at.
+            filter: likewise; what does not meet it is neither counted nor forgotten.
+            erase: delete at once and for good, with receipts, what nothing else was made from. Otherwise it stays in
+                the archive for ``AI_LIFETIME__UNDO_DAYS``, and ``undo`` brings it back.
+            dry_run: only say what would be forgotten, with retention and reason.
+
+        Raises:
+            InvalidInput: a number out of range.
+        """
+        ...
+
+    def undo(self, batch: str) -> int:
+        """Bring back what a batch put into the archive, and return how many memories live again.
+
+        What came in their place goes: the summaries, with those made of them, or the successor. Of a batch that is
+        unknown, or can no longer be undone, nothing comes back. Killed at any point, the next call goes on.
         """
         ...

@@ -16,6 +16,7 @@ from ums_core.settings.complaint import translated
 from ums_core.settings.database import DatabaseSettings, url_of
 from ums_core.settings.dynamics import DynamicsSettings
 from ums_core.settings.environment import DotEnv, Environment
+from ums_core.settings.lifetime import LifetimeSettings
 from ums_core.settings.model import ModelConfig
 from ums_core.settings.monitoring import MonitoringSettings
 from ums_core.settings.perf import PerfSettings
@@ -46,6 +47,7 @@ class UnifiedSettings(Section, BaseSettings):
     perf: PerfSettings = Field(default_factory=PerfSettings)
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     dynamics: DynamicsSettings = Field(default_factory=DynamicsSettings)
+    lifetime: LifetimeSettings = Field(default_factory=LifetimeSettings)
     ranking: RankingSettings = Field(default_factory=RankingSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     env: Literal["development", "production"] = Field(

@@ -175,8 +175,10 @@ class SqlTransaction:
     def delete(self, ids: Sequence[str], namespace: Namespace) -> int:
         """Delete and return how many there were; see the port."""
         nid = self._find_nid(namespace)
-        if nid is None:
-            return 0
+        return 0 if nid is None else self.discard(nid, ids)
+
+    def discard(self, nid: int, ids: Sequence[str]) -> int:
+        """As ``delete``, where the id of the namespace is known."""
         found = identities(self.connection, nid, ids)
         self._remove(found)
         if self._kind == "add" and self._next == self._lo:
@@ -188,12 +190,13 @@ class SqlTransaction:
             self._release({(nid, id_): () for id_ in gone})
         return len(gone)
 
-    def archive(self, rids: Sequence[int], archiving: Archiving) -> int:
-        """Put rows into the archive and return how many there were; see the port."""
+    def archive(self, rids: Sequence[int], archiving: Archiving) -> list[int]:
+        """Put rows into the archive and return those there were; see the port."""
         found = rows_of(self.connection, rids)
-        shelf.put(self.connection, [int(values[0]) for values in found], archiving, self.now)
+        held = [int(values[0]) for values in found]
+        shelf.put(self.connection, held, archiving, self.now)
         self._remove(found)
-        return len(found)
+        return held
 
     def restore(self, rids: Sequence[int]) -> int:
         """Make archived rows live again and return how many there were; see the port."""
@@ -224,6 +227,30 @@ class SqlTransaction:
         self.add([summary])
         self.archive(rids, Archiving(why="consolidated", batch=batch, under=id_))
         return None
+
+    def drop(self, nid: int, ids: Sequence[str]) -> int:
+        """Delete archived memories for good, with all that is archived under them, and return how many there were."""
+        gone = 0
+        while ids:
+            held = shelf.find(self.connection, nid, ids)
+            shelf.drop(self.connection, [row[0] for row in held])
+            gone += len(held)
+            ids = [id_ for _, id_, _ in shelf.under(self.connection, nid, [row[1] for row in held])]
+        return gone
+
+    def reinforce(self, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
+        """Note a use of those that live, in place, and return how many there were; see the port."""
+        now = micros(self.now)
+        nid = self._find_nid(namespace)
+        return sum(
+            self.connection.execute(
+                "UPDATE main.memories SET accesses = accesses + (accesses = 0 OR ? - last_accessed_at >= ?), "
+                "last_accessed_at = max(last_accessed_at, ?) "
+                "WHERE nid = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)",
+                (now, spacing_us, now, nid, id_, now),
+            ).rowcount
+            for id_ in dict.fromkeys(ids)
+        )
 
     def mark_final(self, rids: Sequence[int]) -> None:
         """Mark rows as final; see the port."""

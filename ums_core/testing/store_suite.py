@@ -25,6 +25,7 @@ from ums_core.records import Draft, Patch, Query
 from ums_core.testing.machine import check_against_dict
 from ums_core.testing.store_case import Abandon, MakeStore, StoreCase, everything, ids_of
 from ums_core.testing.store_kv import StoreKeyValue
+from ums_core.testing.store_lifecycle import StoreLifecycle
 from ums_core.testing.store_reads import StoreReads
 from ums_core.testing.store_refusals import StoreRefusals
 from ums_core.testing.store_tending import StoreTending
@@ -244,7 +245,9 @@ class StoreRepeats(StoreCase):
         assert (memory.level, memory.tags, memory.role, memory.session) == (3, ("t",), "user", "s")
 
 
-class MemoryStoreSuite(StoreWrites, StoreReads, StoreRefusals, StoreRepeats, StoreKeyValue, StoreTending):
+class MemoryStoreSuite(
+    StoreWrites, StoreReads, StoreRefusals, StoreRepeats, StoreKeyValue, StoreLifecycle, StoreTending
+):
     """All of it; a subclass gives the fixture ``make_store``, and ``abandon`` where a kill can be played."""
 
     def test_a_store_in_use_is_well(self, store: MemoryStore) -> None:

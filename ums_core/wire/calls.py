@@ -21,9 +21,9 @@ from ums_core.records.arguments import (
     check_query,
     check_share,
 )
-from ums_core.records.check import check_flag, check_label, check_namespace, check_text, check_whole
+from ums_core.records.check import check_flag, check_label, check_namespace, check_number, check_text, check_whole
 from ums_core.records.distinct import Distinct, Duplicates
-from ums_core.records.lifecycle import Consolidation
+from ums_core.records.lifecycle import Consolidation, Forgetting
 from ums_core.wire.problem import load_problem
 from ums_core.wire.schema import VERBS
 
@@ -36,6 +36,7 @@ __all__ = [
     "count",
     "delete",
     "expand",
+    "forget",
     "get",
     "health",
     "kv_delete",
@@ -43,8 +44,10 @@ __all__ = [
     "kv_put",
     "kv_scan",
     "namespaces",
+    "reinforce",
     "scan",
     "search",
+    "undo",
     "update",
 ]
 
@@ -197,6 +200,38 @@ def check_here(*called: object) -> None:
     """
     if any(each is not None for each in called):
         raise InvalidInput("progress and cancel are called where the memories are; leave them out over a network")
+
+
+def reinforce(ids: Sequence[str], *, namespace: Namespace = ()) -> Call[int]:
+    """Note a use; see ``MemoryStore.reinforce``."""
+    return _call("reinforce", ids=check_ids(ids), namespace=check_namespace(namespace))
+
+
+def forget(  # noqa: PLR0913  # the verb that users know
+    *,
+    min_total: int = 0,
+    retain_fraction: float = 0.9,
+    namespace: Namespace = (),
+    filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    erase: bool = False,
+    dry_run: bool = False,
+) -> Call[Forgetting]:
+    """Forget the least; see ``MemoryStore.forget``."""
+    return _call(
+        "forget",
+        repeatable=dry_run is True,
+        min_total=check_whole(min_total, "min_total"),
+        retain_fraction=check_number(retain_fraction, "retain_fraction", 0.0, 1.0),
+        namespace=check_namespace(namespace),
+        filter=check_filter(filter),
+        erase=check_flag(erase, "erase"),
+        dry_run=check_flag(dry_run, "dry_run"),
+    )
+
+
+def undo(batch: str) -> Call[int]:
+    """Bring back a batch; see ``MemoryStore.undo``. It may be repeated: what is back is not brought back again."""
+    return _call("undo", repeatable=True, batch=check_label(batch, "batch"))
 
 
 def health() -> Call[Health]:

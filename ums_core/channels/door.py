@@ -1,0 +1,107 @@
+"""What the awaitable door stands on: one store, opened at the first use, and threads to call it in."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Self, TypeVar
+
+from ums_core.channels.choose import open_channel
+from ums_core.channels.dual import DualStore
+from ums_core.channels.local import LocalStore
+from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
+from ums_core.ports import MemoryStore
+from ums_core.settings import PerfSettings, UnifiedSettings
+
+__all__ = ["Door"]
+
+T = TypeVar("T")
+_CLOSED = "this EnhancedMemoryStore was closed; make a new one"
+
+
+class Door:
+    """One store behind a pool of threads; ``EnhancedMemoryStore`` adds the verbs.
+
+    Args:
+        source: settings, a store, or None for the environment.
+
+    Raises:
+        SettingsError: the source is something else.
+    """
+
+    def __init__(self, source: UnifiedSettings | MemoryStore | None = None) -> None:
+        self._store: MemoryStore | None = None
+        self._settings: UnifiedSettings | None = None
+        # Of a store that is given, only the number of threads is to be set, and nothing read from the environment.
+        perf = PerfSettings()
+        if source is None or isinstance(source, UnifiedSettings):
+            self._settings = source or UnifiedSettings()
+            perf = self._settings.perf
+        elif isinstance(source, MemoryStore):
+            self._store = source
+        else:
+            raise SettingsError(f"a store or settings were due, got {type(source).__name__}; see open_store(settings)")
+        self._owns = self._store is None
+        self._closed = False
+        self._lock = Lock()
+        self._pool = ThreadPoolExecutor(perf.max_workers, thread_name_prefix="ums")
+
+    @property
+    def sync(self) -> MemoryStore:
+        """The same store for callers without a loop; opened at the first use, which blocks."""
+        with self._lock:
+            if self._store is None:
+                if self._closed:
+                    raise StoreClosed(_CLOSED)
+                self._store = open_channel(self._settings)
+            return self._store
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    async def run(self, work: Callable[[MemoryStore], T]) -> T:
+        """What the work makes of the blocking store: several verbs that belong together, in one hop."""
+        return await self._hop(lambda: work(self.sync))
+
+    async def close(self) -> None:
+        """Close the store if this object opened it, and let the threads go; a second call does nothing."""
+        with self._lock:
+            store = self._store if self._owns else None
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        if store is not None:
+            await asyncio.get_running_loop().run_in_executor(self._pool, store.close)
+        self._pool.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        """Open the store."""
+        await self._hop(lambda: self.sync)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the store."""
+        await self.close()
+
+    def _local(self, verb: str) -> LocalStore:
+        store = self.sync
+        if isinstance(store, DualStore):
+            store = store.personal
+        if not isinstance(store, LocalStore):
+            raise NotOnThisChannel(
+                f"{verb} is for a store on this device, and this is a {type(store).__name__}; "
+                "call it on what open_store(settings) returns where the database is"
+            )
+        return store
+
+    async def _hop(self, work: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreClosed(_CLOSED)
+        try:
+            done = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except RuntimeError as error:
+            # Another thread closed it between the look above and here: the pool takes no more work.
+            raise StoreClosed(_CLOSED) from error
+        return await done

@@ -1,0 +1,104 @@
+"""What a store does with memories as they grow old."""
+
+# ruff: noqa: D102  # a test's name is the behaviour
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ums_core.errors import InvalidInput, MemoryNotFound
+from ums_core.ports import MemoryStore
+from ums_core.records import Draft
+from ums_core.testing.store_case import StoreCase, everything, ids_of
+
+__all__ = ["StoreLifecycle"]
+
+OLD = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class StoreLifecycle(StoreCase):
+    """Reinforce, forget, undo and expand."""
+
+    def faded(self, id_: str, importance: float, **fields: object) -> Draft:
+        return Draft(id=id_, importance=importance, embedding=self.vector(id_), **fields)  # type: ignore[arg-type]  # of a draft
+
+    def test_a_use_is_noted_and_nothing_else_changes(self, store: MemoryStore) -> None:
+        (a, b) = store.add([self.faded("a", 0.5, created_at=OLD), self.faded("b", 0.5)])
+        seq = store.health().seq
+        assert store.reinforce(["a", "a", "x"]) == 1
+        assert store.reinforce(["a"], namespace=("elsewhere",)) == 0
+        (used, untouched) = store.get(["a", "b"])
+        assert used is not None
+        assert used.last_accessed_at > a.last_accessed_at
+        assert (used.accesses, used.updated_at, used.created_at) == (1, a.updated_at, OLD)
+        assert untouched == b
+        assert store.health().seq == seq
+
+    def test_uses_in_quick_succession_count_once(self, store: MemoryStore) -> None:
+        store.add([self.faded("a", 0.5)])
+        for _ in range(3):
+            store.reinforce(["a"])
+        (memory,) = store.get(["a"])
+        assert memory is not None
+        assert memory.accesses == 1
+
+    def test_the_least_is_forgotten_and_can_be_brought_back(self, store: MemoryStore) -> None:
+        store.add([self.faded(f"m{n}", n / 10) for n in range(10)])
+        before = everything(store)
+        plan = store.forget(retain_fraction=0.7, dry_run=True)
+        assert [fading.id for fading in plan.forgotten] == ["m0", "m1", "m2"]
+        assert (plan.kept, plan.removed, plan.dry_run, plan.batch) == (7, 0, True, None)
+        assert everything(store) == before
+        done = store.forget(retain_fraction=0.7)
+        assert [(f.id, f.namespace) for f in done.forgotten] == [(f.id, f.namespace) for f in plan.forgotten]
+        assert (done.kept, done.removed, done.dry_run) == (7, 3, False)
+        assert everything(store) == before[3:]
+        assert store.get(["m0"]) == [None]
+        assert store.search(self.near("m0", k=20)) != []
+        assert "m0" not in ids_of([hit.memory for hit in store.search(self.near("m0", k=20))])
+        assert done.batch is not None
+        assert store.undo(done.batch) == 3
+        assert everything(store) == before
+        assert store.search(self.near("m0"))[0].memory == before[0]
+        assert store.undo(done.batch) == 0
+        assert store.undo("nothing") == 0
+
+    def test_what_is_pinned_or_outside_stays(self, store: MemoryStore) -> None:
+        store.add([self.faded("a", 0.0, pinned=True, namespace=("n",)), self.faded("b", 0.1, namespace=("n",))])
+        store.add([self.faded("c", 0.0, namespace=("m",)), self.faded("d", 0.2, namespace=("n", "deep"))])
+        store.add([self.faded("e", 0.0, namespace=("n",), tags=("kept",))])
+        done = store.forget(retain_fraction=0, namespace=("n",), filter={"tags": {"$nin": [["kept"]]}})
+        assert [fading.id for fading in done.forgotten] == ["b", "d"]
+        assert done.kept == 1
+        assert sorted(ids_of(everything(store))) == ["a", "c", "e"]
+
+    def test_so_many_stay_at_least(self, store: MemoryStore) -> None:
+        store.add([self.faded(f"m{n}", n / 10) for n in range(4)])
+        assert store.forget(retain_fraction=0, min_total=9).removed == 0
+        assert store.forget(retain_fraction=0, min_total=3).removed == 1
+        assert store.forget(retain_fraction=1).batch is None
+        assert ids_of(everything(store)) == ["m1", "m2", "m3"]
+
+    def test_forgetting_for_good_leaves_receipts(self, store: MemoryStore) -> None:
+        store.add([self.faded("a", 0.1, namespace=("n",)), self.faded("b", 0.2, namespace=("m",))])
+        done = store.forget(retain_fraction=0, erase=True)
+        assert (done.batch, done.until, done.removed, done.kept) == (None, None, 2, 0)
+        assert sorted((receipt.namespace, receipt.ids) for receipt in done.receipts) == [
+            (("m",), ("b",)),
+            (("n",), ("a",)),
+        ]
+        assert everything(store) == []
+
+    @pytest.mark.parametrize("wrong", [{"min_total": -1}, {"min_total": True}, {"retain_fraction": 1.1}])
+    def test_a_number_out_of_range_is_refused(self, store: MemoryStore, wrong: dict[str, object]) -> None:
+        with pytest.raises(InvalidInput):
+            store.forget(**wrong)  # type: ignore[arg-type]  # that is the point
+
+    def test_sources_are_read_in_their_order(self, store: MemoryStore) -> None:
+        store.add([self.faded("a", 0.5), self.faded("b", 0.5), self.faded("sum", 0.5, source_ids=("b", "x", "a"))])
+        assert ids_of(store.expand("sum")) == ["b", "a"]
+        assert store.expand("a") == []
+        with pytest.raises(MemoryNotFound):
+            store.expand("x")
+        with pytest.raises(MemoryNotFound):
+            store.expand("sum", namespace=("elsewhere",))
