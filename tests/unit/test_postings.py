@@ -115,6 +115,19 @@ def test_what_was_read_before_another_thread_went_on_is_not_kept(store: LocalSto
         assert tea.rids.tolist() == []
 
 
+def test_a_search_that_another_one_overtakes_still_finds_what_was_replaced(store: LocalStore) -> None:
+    store.add([Draft(id="a", text="tea")])
+    postings = Postings()
+    with store._database.reader() as connection:
+        then = Candidates(journal.head(connection))
+        postings.rows_with(connection, ["tea"], None, then, prune=True)
+        store.add([Draft(id="a", text="tea again")])
+        postings.rows_with(connection, ["tea"], None, Candidates(journal.head(connection)), prune=True)
+        # This one looked where the journal ends before that change, and reads after it.
+        (tea,) = postings.rows_with(connection, ["tea"], None, then, prune=True)
+        assert tea.rids.tolist() == [2]
+
+
 def test_of_a_frequent_word_others_are_the_first_rows_when_one_of_them_went(store: LocalStore) -> None:
     store.add([Draft(id=f"{n}", text="tea w1" if n == 2099 else "tea") for n in range(2100)])
     kept, words = Postings(), ["tea", "w1"]

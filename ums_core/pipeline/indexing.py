@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -53,8 +54,8 @@ class Seq(Protocol):
 class Journal(Protocol):
     """Storage as an index sees it."""
 
-    def head(self) -> Seq:
-        """The end of the journal, other processes' commits included."""
+    def snapshot(self) -> AbstractContextManager[Seq]:
+        """Let this thread read storage as of one moment, for a ``with`` block; gives the end of the journal."""
         ...
 
     def bindings(self, *, fresh: bool = False) -> Mapping[str, EmbedderIdentity]:
@@ -101,7 +102,7 @@ class Indexes:
     def open(self) -> None:
         """Load the snapshots, replay what came after them, and rebuild what cannot be trusted."""
         with self._lock:
-            self._catch_up(self._journal.head().seq)
+            self._catch_up()
 
     def current(self, modality: str, seq: int) -> tuple[EmbedderIdentity, VectorIndex] | None:
         """The index of a modality, with every change up to ``seq`` at least; None before its first write."""
@@ -109,7 +110,7 @@ class Indexes:
             with self._lock:
                 self._take_up()
                 if seq > self._seq:
-                    self._catch_up(seq)
+                    self._catch_up()
         return self._held.get(modality)
 
     def committed(self, before: Seq, works: Sequence[Committed]) -> None:
@@ -136,9 +137,8 @@ class Indexes:
 
     def verify(self) -> list[str]:
         """Differences between each index and storage, in words; empty when the sets are equal."""
-        with self._lock:
-            self._take_up()
-            self._catch_up(self._journal.head().seq)
+        with self._lock, self._journal.snapshot():
+            self._catch_up()
             return [
                 f"the {modality} index and storage differ by {len(odd)} rows"
                 for modality, (_, index) in self._held.items()
@@ -146,9 +146,9 @@ class Indexes:
             ]
 
     def held(self) -> Mapping[str, VectorIndex]:
-        """The indexes by modality, with every commit of this process."""
+        """The indexes by modality, with every commit."""
         with self._lock:
-            self._take_up()
+            self._catch_up()
         return {modality: index for modality, (_, index) in self._held.items()}
 
     def settle(self) -> None:
@@ -163,21 +163,19 @@ class Indexes:
             StorageError: the disk refused; the old files stay.
         """
         with self._lock:
-            self._take_up()
-            self._catch_up(self._journal.head().seq)
+            self._catch_up()
             for modality, (_, index) in self._held.items():
                 index.save(self._paths[modality])
 
     def close(self) -> None:
         """Take up what other processes committed, then save and close every index."""
         with self._lock:
-            self._take_up()
-            self._catch_up(self._journal.head().seq)
+            self._catch_up()
             for _, index in self._held.values():
                 index.close()
 
     def _take_up(self) -> None:
-        """Take up what waits, in one change a modality."""
+        """Take up what waits, in one change a modality; nothing where only storage can tell what came."""
         waiting = []
         while self._waiting:
             waiting.append(self._waiting.popleft())
@@ -186,9 +184,7 @@ class Indexes:
         works: list[Committed] = []
         for before, done in waiting:
             if end < before.seq or any(work.rebound for work in done):
-                # Another process committed in between, or every vector is another one: storage knows it all.
-                last, latest = waiting[-1]
-                self._catch_up(last.seq + len(latest))
+                # Another process committed in between, or every vector is another one.
                 return
             works += done
             end = max(end, before.seq + len(done))
@@ -207,19 +203,23 @@ class Indexes:
         if changes:
             index.apply(changes[0] if len(changes) == 1 else _as_one(changes))
 
-    def _catch_up(self, seq: int) -> None:
-        if self._held and self._journal.rebound_since(self._seq):
-            for _, index in self._held.values():
-                index.close()
-            self._held = {}
-        for modality, identity in self._journal.bindings(fresh=True).items():
-            if modality not in self._held:
-                self._open(modality, identity, seq)
-            else:
-                _, index = self._held[modality]
-                for change in self._journal.changes_since(index.seq, modality, identity.dim):
-                    index.apply(change)
-        self._seq = seq
+    def _catch_up(self) -> None:
+        """Take up what waits, and then all else that storage holds at one moment."""
+        self._take_up()
+        # A row that went between two reads would be missing, and the one in its place not yet there.
+        with self._journal.snapshot() as head:
+            if self._held and self._journal.rebound_since(self._seq):
+                for _, index in self._held.values():
+                    index.close()
+                self._held = {}
+            for modality, identity in self._journal.bindings(fresh=True).items():
+                if modality not in self._held:
+                    self._open(modality, identity, head.seq)
+                else:
+                    _, index = self._held[modality]
+                    for change in self._journal.changes_since(index.seq, modality, identity.dim):
+                        index.apply(change)
+            self._seq = max(self._seq, head.seq)
 
     def _open(self, modality: str, identity: EmbedderIdentity, seq: int) -> None:
         index, path = self._make(modality, identity)

@@ -288,8 +288,11 @@ class Connector:
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """One reader in one transaction for all that this thread reads in a ``with`` block."""
+        """One reader in one transaction for all that this thread reads in a ``with`` block; within another one, its."""
         with self.reader() as connection:
+            if connection is getattr(self._pinned, "connection", None):
+                yield connection
+                return
             connection.execute("BEGIN")
             self._pinned.connection = connection
             try:

@@ -115,13 +115,22 @@ class Postings:
                 count.
             prune: whether to read a bounded number of rows.
         """
-        if not self._follow(connection, candidates.head.seq):
-            # A snapshot of the past, and what is kept is of later.
-            return Postings(0).rows_with(connection, words, scopes, candidates, prune=prune)
+        seq = candidates.head.seq
+        self._follow(connection, seq)
+        found = self._look(connection, words, scopes, candidates, prune=prune)
+        if seq != self._seq:
+            # Another thread knows of a later change: what it took out was replaced by rows that this one did not read.
+            alone = Postings(0)
+            alone._seq = seq
+            found = alone._look(connection, words, scopes, candidates, prune=prune)
+        return sorted(found, key=lambda rows: rows.count)
+
+    def _look(
+        self, connection: Connection, words: Sequence[str], scopes: Scopes, candidates: Candidates, *, prune: bool
+    ) -> list[WordRows]:
         look = _Look(self, connection, scopes, candidates.head)
         lists = look.first(words)
-        found = look.pruned(lists, candidates) if prune else look.all_of(lists, candidates)
-        return sorted(found, key=lambda rows: rows.count)
+        return look.pruned(lists, candidates) if prune else look.all_of(lists, candidates)
 
     def known(self, scopes: Scopes, word: str) -> _List | None:
         """What is kept of a word, without the rows that went."""
@@ -158,8 +167,8 @@ class Postings:
             self._bytes -= self._lists.popitem(last=False)[1].rids.nbytes
         return held
 
-    def _follow(self, connection: Connection, seq: int) -> bool:
-        """Take note of what went up to a change; False if we know of later ones than the connection shows."""
+    def _follow(self, connection: Connection, seq: int) -> None:
+        """Take note of what went up to a change."""
         if seq > self._seq:
             # Where several threads do this, an id may be noted twice, which does no harm.
             gone = journal.removed_since(connection, self._seq)
@@ -171,7 +180,6 @@ class Postings:
                     self._lists.clear()
                 elif len(gone):
                     self._gone = np.concatenate([self._gone, gone])
-        return seq == self._seq or not connection.in_transaction
 
 
 class _Look:
