@@ -122,3 +122,18 @@ def test_the_benchmark_prints_recall_and_size_of_each_type(capsys: pytest.Captur
     assert rows[0]["file_mib"] > rows[1]["file_mib"] > rows[2]["file_mib"]
     assert cli.main(arguments) == 0
     assert "recall@10" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_what_is_alike_is_merged_whatever_the_type(tmp_path: Path, kind: VectorType) -> None:
+    with opened(tmp_path, kind, model={"embedder": "none"}) as store:
+        one, other = units(2, 384)
+        store.add([Draft(id=f"m{n}", text=f"tea {n}", embedding=one if n % 2 else other) for n in range(6)])
+        done = store.consolidate()
+        assert sorted(len(cluster.ids) for cluster in done.clusters) == [3, 3]
+        (summary,) = [hit.memory for hit in store.search(Query(vector=one, mode="vector", k=1))]
+        assert summary.level == 1
+        # Its sources are live again.
+        store.delete([summary.id])
+        assert store.count() == 4
+        assert store.verify() == []

@@ -10,6 +10,7 @@ from ums_core.records import Memory, Namespace
 from ums_core.records.memory import TEXT
 from ums_core.storage.database import Database
 from ums_core.storage.table import ORDINAL_BITS, encode_namespace
+from ums_core.storage.vectors import unpack_all
 
 __all__ = ["SqlLevels"]
 
@@ -50,7 +51,7 @@ class SqlLevels:
             )
             while part := found.fetchmany(_CHUNK):
                 rids += [row[0] for row in part]
-                blocks.append(np.frombuffer(b"".join(row[1] for row in part), np.float32).reshape(-1, dim))
+                blocks.append(unpack_all([row[1] for row in part]))
         vectors = np.concatenate(blocks)
         blocks.clear()
         each, starts = np.unique(np.array(rids, np.int64), return_index=True)
