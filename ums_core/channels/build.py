@@ -15,6 +15,7 @@ from ums_core.pipeline.ingest import Ingest
 from ums_core.pipeline.recency import Recency
 from ums_core.pipeline.rerank import Rerank
 from ums_core.pipeline.retrieve import Retrieve
+from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports import Embedder, EmbedderIdentity, FileSeal, Reranker, VectorIndex
 from ums_core.settings import RankingSettings, UnifiedSettings
 from ums_core.storage.database import Database
@@ -59,8 +60,9 @@ def open_store(
         ingest = Ingest(embedder, database.binding, settings.model.dim_of, _spans, clock)
         indexes = Indexes(database, make)
         rerank = _rerank(settings.ranking, reranker)
+        kinds = settings.ranking.kind_of
         recency = Recency(clock, settings.dynamics.of())
-        retrieve = Retrieve(database, indexes.current, ingest.query_vector, recency, rerank)
+        retrieve = Retrieve(Surroundings(database, kinds), indexes.current, ingest.query_vector, recency, rerank)
         return LocalStore(database, indexes, ingest, retrieve, habits_of(settings, embedders))
     except BaseException:
         database.close()

@@ -14,7 +14,7 @@ from ums_core.pipeline.rerank import Rerank, Rereading, readable
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
-from ums_core.ports.ledger import Head, Ledger
+from ums_core.ports.ledger import Head
 from ums_core.ranking.fuse import alternating, best_first, standard, total
 from ums_core.ranking.lexical import Matches, among, bm25, union
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
@@ -40,7 +40,7 @@ class Retrieve:
     """Answers queries.
 
     Args:
-        ledger: where rows, terms and vectors are.
+        surroundings: the conversations of a ledger, which is where rows, terms and vectors are.
         index_of: the index of a modality, caught up with a change of storage at least, and what its vectors come from;
             None before the first write.
         query_vector: a unit vector for a query, or else for a text, and what it comes from; None where there is none
@@ -51,19 +51,19 @@ class Retrieve:
 
     def __init__(
         self,
-        ledger: Ledger,
+        surroundings: Surroundings,
         index_of: Callable[[str, int], tuple[EmbedderIdentity, VectorIndex] | None],
         query_vector: Callable[[Query, str], tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None],
         recency: Recency,
         rerank: Rerank,
     ) -> None:
-        self._ledger = ledger
+        self._ledger = surroundings.ledger
         self._index_of = index_of
         self._query_vector = query_vector
         self._recency = recency
         self._clock = recency.clock
         self._rerank = rerank
-        self._surroundings = Surroundings(ledger)
+        self._surroundings = surroundings
 
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``."""

@@ -1,7 +1,7 @@
 """Where each memory stands in its conversation: small columns beside the vectors, derived from storage."""
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from ums_core.ports.ledger import Head, Ledger, TurnRow
 from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns
 from ums_core.ranking.lexical import among, union
 from ums_core.ranking.words import words
+from ums_core.records.memory import Namespace
 from ums_core.records.query import Kind
 
 __all__ = ["Surroundings"]
@@ -20,12 +21,15 @@ Ids = npt.NDArray[np.int64]
 
 _NONE = np.empty(0, np.int64)
 _KINDS = {"user": USER, "human": USER, "assistant": REPLY, "ai": REPLY}
+# What the memories of a namespace were declared to be, by place in this row; 0 is nothing.
+_DECLARED: tuple[Kind | None, ...] = (None, "dialogue", "assistant", "notes")
 _COLUMNS = {
     "rid": np.int64,
     "before": np.int32,
     "after": np.int32,
     "speaker": np.int32,
     "kind": np.int8,
+    "declared": np.int8,
     "session": np.int32,
     "cues": np.int8,
     "telling": np.int32,
@@ -43,16 +47,23 @@ class _Conversation:
 
 
 class Surroundings:
-    """Neighbours, speakers and kinds of all rows; about 37 bytes a row. Thread-safe.
+    """Neighbours, speakers and kinds of all rows; about 38 bytes a row. Thread-safe.
 
     Built at the first use, and then extended by what was committed since.
 
     Args:
         ledger: storage.
+        kinds: what the memories under a namespace prefix are; the longest prefix counts, and by roles and sessions
+            goes what is under none.
+
+    Attributes:
+        ledger: storage.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, kinds: Mapping[Namespace, Kind] | None = None) -> None:
+        self.ledger = ledger
+        self._kinds = kinds or {}
+        self._declared: dict[int, int] = {}
         self._lock = threading.Lock()
         self._seq = self._hi = self._count = 0
         self._columns: dict[str, npt.NDArray[Any]] = {name: np.empty(0, kind) for name, kind in _COLUMNS.items()}
@@ -68,7 +79,7 @@ class Surroundings:
         if head.seq <= self._seq:
             return
         with self._lock:
-            seq, removed, rows = self._ledger.turns_since(self._seq, self._hi)
+            seq, removed, rows = self.ledger.turns_since(self._seq, self._hi)
             touched: set[tuple[int, str]] = set()
             self._remove(removed, touched)
             self._append(rows, touched)
@@ -140,17 +151,20 @@ class Surroundings:
         Args:
             rids: known row ids, ascending.
             speakers: those whom the query names.
-            declared: what the memories are said to be; None goes by their roles.
+            declared: what the memories are said to be; None goes by what their namespaces are declared to be, and
+                else by their roles.
         """
         columns = self._columns
         places, known = self._places(rids)
         if not known.any():
             return None
-        kind = columns["kind"][places] * known * np.int8(declared != "notes")
-        if declared == "dialogue":
-            kind = np.where(kind == NOTE, NOTE, PEER).astype(np.int8)
-        elif declared == "assistant":
-            kind = np.where(kind == PEER, NOTE, kind).astype(np.int8)
+        kind = columns["kind"][places] * known
+        if declared is not None:
+            kind = _as_declared(kind, declared)
+        elif self._kinds:
+            codes = columns["declared"][places]
+            for code in np.unique(codes[codes > 0]).tolist():
+                kind = np.where(codes == code, _as_declared(kind, _DECLARED[code]), kind)
         at = known & (kind != NOTE)
         beside = np.concatenate([columns["before"][places], columns["after"][places]])
         beside = np.where(np.concatenate([at, at]), _among(beside, places, everywhere=bool(known.all())), -1)
@@ -193,6 +207,8 @@ class Surroundings:
             columns["moment"][place] = row.moment
             columns["telling"][place] = row.telling
             columns["speaker"][place] = self._speaker(row)
+            if self._kinds:
+                columns["declared"][place] = self._declared_of(row.nid)
             if row.session is not None:
                 columns["kind"][place] = _KINDS.get((row.role or "").lower(), PEER)
                 self._link(row, place, touched)
@@ -237,6 +253,15 @@ class Surroundings:
         self._columns["before"][chain[1:-1]] = chain[:-2]
         self._columns["after"][chain[1:-1]] = chain[2:]
 
+    def _declared_of(self, nid: int) -> int:
+        """The place of what a namespace is declared to be."""
+        if nid not in self._declared:
+            labels = self.ledger.namespace_of(nid)
+            prefixes = (labels[:length] for length in range(len(labels), -1, -1))
+            kind = next((self._kinds[prefix] for prefix in prefixes if prefix in self._kinds), None)
+            self._declared[nid] = _DECLARED.index(kind)
+        return self._declared[nid]
+
     def _speaker(self, row: TurnRow) -> int:
         if row.speaker is None:
             return -1
@@ -246,6 +271,15 @@ class Surroundings:
             for word in words(row.speaker):
                 names.setdefault(word, set()).add(code)
         return code
+
+
+def _as_declared(kind: npt.NDArray[np.int8], declared: Kind | None) -> npt.NDArray[np.int8]:
+    """What turns are, given what the memories are said to be: outside a session there is no turn."""
+    if declared == "notes":
+        return np.full(len(kind), NOTE, np.int8)
+    if declared == "dialogue":
+        return np.where(kind == NOTE, NOTE, PEER).astype(np.int8)
+    return np.where(kind == PEER, NOTE, kind).astype(np.int8)
 
 
 def _any_of(codes: npt.NDArray[np.int32], wanted: Collection[int]) -> npt.NDArray[np.bool_]:

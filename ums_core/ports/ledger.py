@@ -221,6 +221,10 @@ class Ledger(Protocol):
         """The ids of the namespaces under a prefix; None for the root, and none where there are more than a few."""
         ...
 
+    def namespace_of(self, nid: int) -> Namespace:
+        """The labels of a namespace that a row names by its id."""
+        ...
+
     def rows(self, rids: Sequence[int]) -> Mapping[int, Memory]:
         """The memories of those rows that still exist."""
         ...
