@@ -16,6 +16,7 @@ __all__ = ["Bar", "Interval", "interval", "plot", "print_table"]
 Interval = tuple[float, float]
 _RESAMPLES = 1000
 _LEVEL = 95.0
+_COLOURS = 10  # after which the usual ones begin again
 
 
 @dataclass(slots=True)
@@ -85,11 +86,12 @@ def plot(path: Path, title: str, bars: Mapping[str, Mapping[str, tuple[float, In
         MissingExtra: matplotlib is not installed.
     """
     try:
-        from matplotlib.figure import Figure  # noqa: PLC0415  # of the extra "bench"
+        from matplotlib import colormaps  # noqa: PLC0415  # of the extra "bench"
+        from matplotlib.figure import Figure  # noqa: PLC0415  # as above
     except ImportError as e:
         raise MissingExtra("matplotlib is not installed; pip install 'ums-core[bench]'") from e
     measures = list(next(iter(bars.values())))
-    figure = Figure(figsize=(2 + 1.6 * len(measures), 4), layout="constrained")
+    figure = Figure(figsize=(4 + 1.6 * len(measures), 4), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(bars)
     places = np.arange(len(measures))
@@ -102,10 +104,11 @@ def plot(path: Path, title: str, bars: Mapping[str, Mapping[str, tuple[float, In
             width,
             yerr=np.abs(ends - means),
             label=name,
+            color=f"C{number}" if len(bars) <= _COLOURS else colormaps["tab20"](number % (2 * _COLOURS)),
             error_kw={"elinewidth": 0.8},
         )
     axes.set_xticks(places, measures)
     axes.set_ylim(0, 1)
     axes.set_title(title)
-    axes.legend(fontsize="small", ncols=2)
+    figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path)
