@@ -122,7 +122,7 @@ def test_a_search_that_another_one_overtakes_still_finds_what_was_replaced(store
         then = Candidates(journal.head(connection))
         postings.rows_with(connection, ["tea"], None, then, prune=True)
         store.add([Draft(id="a", text="tea again")])
-        postings.rows_with(connection, ["tea"], None, Candidates(journal.head(connection)), prune=True)
+        postings.rows_with(connection, ["bread"], None, Candidates(journal.head(connection)), prune=True)
         # This one looked where the journal ends before that change, and reads after it.
         (tea,) = postings.rows_with(connection, ["tea"], None, then, prune=True)
         assert tea.rids.tolist() == [2]
