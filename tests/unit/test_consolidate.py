@@ -126,6 +126,14 @@ def test_a_memory_in_several_passages_counts_as_their_mean() -> None:
         assert cluster.ids == ("a", "b")
 
 
+@pytest.mark.parametrize("vector_type", ["float16", "int8"])
+def test_vectors_stored_in_less_room_are_consolidated_alike(vector_type: str) -> None:
+    with opened(database={"vector_type": vector_type}) as store:
+        filled(store)
+        assert store.consolidate(threshold=0.5).merged == 6
+        assert store.verify() == []
+
+
 # Strategies
 
 

@@ -12,12 +12,14 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "beir": "retrieval quality on a data set in BEIR's folder format",
+    "consolidation": "what is still found after memories that are alike were merged, on long conversations",
     "crypto": "what encryption costs: a sealed store beside a plain one, in one run",
     "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
     "longmemeval": "retrieval quality on the official file of LongMemEval, abstentions apart",
     "search": "what a search costs by each way to rank, beside FAISS, Chroma and LangGraph's store, in one run",
     "service": "what HTTP costs beside the core: searches and writes of both, in one run",
     "store": "what the store costs beside the raw libraries and beside Chroma, in one run",
+    "upkeep": "consolidating and forgetting many memories within bounded memory, and searches meanwhile",
     "tune": "weights of the ranking signals, fitted to your own labelled conversations",
     "vectors": "what vectors of fewer bytes cost in recall and spare in the file",
 }
