@@ -13,6 +13,7 @@ from ums_core.ports.tending import Cancel, Strategy
 from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.maintenance import Maintenance, Step
 
 if TYPE_CHECKING:
     from ums_core.records.memory import Vector
@@ -202,6 +203,19 @@ class EnhancedMemoryStore(Door):
     async def consolidate_memories(self, **options: object) -> Consolidation:
         """Merge what is alike; :meth:`consolidate` by the name that users know, with its options."""
         return await self.consolidate(**options)  # type: ignore[arg-type]  # checked by the verb
+
+    async def maintain(
+        self,
+        *,
+        steps: Sequence[Step] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Maintenance:
+        """Do what is due: sweep what has expired, consolidate, forget, purge; see the protocol."""
+        return await self._hop(
+            lambda: self.sync.maintain(steps=steps, dry_run=dry_run, progress=progress, cancel=cancel)
+        )
 
     async def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""

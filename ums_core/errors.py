@@ -25,6 +25,7 @@
     ├── NotOnThisChannel                  a verb that only a store on this device has
     ├── TryLater                          what passes by itself (``retry_after_s``)
     │   ├── IndexRecovering               the index is being rebuilt; writes wait
+    │   ├── MaintenanceRunning            another process maintains the database
     │   ├── RateLimited                   too many calls with one token
     │   └── Overloaded                    the service is at its limit, starting or stopping
     ├── Unauthenticated (PermissionError) no token, or one that does not hold
@@ -59,10 +60,10 @@ __all__ = [
     "DimensionMismatch", "DirectoryNotWritable", "DiskFull", "EmbedderMismatch", "Forbidden", "IdempotencyConflict",
     "IndexRecovering", "InvalidField", "InvalidFilter", "InvalidInput", "InvalidKey", "InvalidMetadata",
     "InvalidNamespace", "InvalidQuery", "InvalidText", "InvalidVector", "KeyCorrupt", "KeyDenied", "KeyFailure",
-    "KeyFileUnsafe", "KeyMissing", "KeyUnavailable", "MemoryNotFound", "MissingExtra", "ModelNotExportable",
-    "NotADatabase", "NotOnThisChannel", "Overloaded", "PrivacyModeStrict", "RateLimited", "RemoteError", "SealBroken",
-    "ServiceUnreachable", "SettingsError", "StaysOnDevice", "StorageError", "StoreClosed", "TamperSuspected",
-    "TooLarge", "TryLater", "UMSError", "Unauthenticated", "WrongKey",
+    "KeyFileUnsafe", "KeyMissing", "KeyUnavailable", "MaintenanceRunning", "MemoryNotFound", "MissingExtra",
+    "ModelNotExportable", "NotADatabase", "NotOnThisChannel", "Overloaded", "PrivacyModeStrict", "RateLimited",
+    "RemoteError", "SealBroken", "ServiceUnreachable", "SettingsError", "StaysOnDevice", "StorageError", "StoreClosed",
+    "TamperSuspected", "TooLarge", "TryLater", "UMSError", "Unauthenticated", "WrongKey",
 ]  # fmt: skip
 
 
@@ -195,6 +196,12 @@ class TryLater(UMSError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class MaintenanceRunning(TryLater):
+    """Another process maintains the database, or was killed at it a moment ago; nothing was done."""
+
+    code = "maintenance_running"
 
 
 class StaysOnDevice(UMSError, PermissionError):

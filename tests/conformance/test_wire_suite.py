@@ -11,6 +11,7 @@ from ums_core import UnifiedSettings as Settings
 from ums_core.records import Namespace
 from ums_core.records.distinct import Distinct
 from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.maintenance import Maintenance
 from ums_core.wire import calls
 from ums_core.wire.calls import Call
 from ums_core.wire.problem import dump_problem, status_of
@@ -85,6 +86,9 @@ class Wired:
 
     def consolidate(self, **options: Any) -> Consolidation:  # noqa: ANN401  # those of the verb
         return self._send(calls.consolidate(**options))
+
+    def maintain(self, **options: Any) -> Maintenance:  # noqa: ANN401  # those of the verb
+        return self._send(calls.maintain(**options))
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # the protocol's name
         return self._send(calls.expand(id, namespace=namespace))

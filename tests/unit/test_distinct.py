@@ -70,8 +70,11 @@ def test_what_was_known_and_is_gone_by_the_time_of_writing_is_stored_after_all()
 def test_merging_says_nothing_new_where_there_is_nothing_new() -> None:
     with opened() as store:
         (known,) = store.add([Draft(id="a", text="The gate is green", tags=("x",))])
-        told = store.add_distinct([Draft(text="the gate is green", tags=("x",))], duplicates="merge")
-        assert told.memories == (known,)
+        (told,) = store.add_distinct([Draft(text="the gate is green", tags=("x",))], duplicates="merge").memories
+        assert (told.id, told.tags, told.updated_at) == (known.id, known.tags, known.updated_at)
+        # That it was said again is a use.
+        assert (known.accesses, told.accesses) == (0, 1)
+        assert told.last_accessed_at > known.last_accessed_at
         several = [Draft(text="the gate is green", tags=(tag,)) for tag in "yz"]
         (memory, again) = store.add_distinct(several, duplicates="merge").memories
         assert isinstance(memory, Memory)

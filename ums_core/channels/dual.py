@@ -29,6 +29,7 @@ from ums_core.records.arguments import check_batch, check_ids, check_query
 from ums_core.records.check import check_label, check_namespace
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.maintenance import Maintenance, Step
 from ums_core.records.match import matches
 
 __all__ = ["DualStore", "Promotion"]
@@ -232,6 +233,17 @@ class DualStore:
             progress=progress,
             cancel=cancel,
         )
+
+    def maintain(
+        self,
+        *,
+        steps: Sequence[Step] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Maintenance:
+        """Do what is due on this device: sweep what has expired, consolidate, forget, purge; see the protocol."""
+        return self.personal.maintain(steps=steps, dry_run=dry_run, progress=progress, cancel=cancel)
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a personal summary was made from, in the order of its ``source_ids``, archived or alive."""

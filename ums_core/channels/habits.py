@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ums_core.ports import Embedder
 from ums_core.records.dynamics import Dynamics
-from ums_core.settings import UnifiedSettings
+from ums_core.settings import MaintenanceSettings, UnifiedSettings
 
 __all__ = ["Habits", "habits_of"]
 
@@ -21,6 +21,7 @@ class Habits:
         summary_max_chars: of a summary, at most.
         summary_timeout_s: seconds for one summary of a caller's strategy.
         undo_days: how long what was forgotten may come back.
+        maintenance: what is done when the store is maintained.
     """
 
     embedders: Callable[[str], Embedder | None]
@@ -29,6 +30,7 @@ class Habits:
     summary_max_chars: int = 1000
     summary_timeout_s: float = 60.0
     undo_days: float = 30.0
+    maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
 
 
 def habits_of(settings: UnifiedSettings, embedders: Callable[[str], Embedder | None]) -> Habits:
@@ -40,4 +42,5 @@ def habits_of(settings: UnifiedSettings, embedders: Callable[[str], Embedder | N
         summary_max_chars=settings.summary_max_chars,
         summary_timeout_s=settings.summary_timeout,
         undo_days=settings.lifetime.undo_days,
+        maintenance=settings.maintenance,
     )

@@ -10,6 +10,7 @@ from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.event import Event
 from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.maintenance import Maintenance, Step
 from ums_core.wire import calls
 from ums_core.wire.stream import Ack
 
@@ -109,6 +110,18 @@ class RemoteStore:
         return self._transport.send(
             calls.consolidate(threshold=threshold, level=level, namespace=namespace, strategy=strategy, dry_run=dry_run)
         )
+
+    def maintain(
+        self,
+        *,
+        steps: Sequence[Step] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Maintenance:
+        """Do what is due: sweep what has expired, consolidate, forget, purge; see the protocol."""
+        calls.check_here(progress, cancel)
+        return self._transport.send(calls.maintain(steps=steps, dry_run=dry_run))
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""

@@ -3,31 +3,39 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ums_core.channels.chores import StoreChores
 from ums_core.channels.habits import Habits
 from ums_core.pipeline.consolidate import Consolidate, Plan
 from ums_core.pipeline.distinct import duplicates_of
 from ums_core.pipeline.ingest import CALLER, Ingest, Prepared
+from ums_core.pipeline.maintain import maintain
 from ums_core.pipeline.patch import patched
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.pipeline.summarize import Summarizer
 from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Filter, Memory, Namespace, Patch
-from ums_core.records.arguments import check_batch, check_duplicates, check_share
+from ums_core.records.arguments import check_batch, check_duplicates, check_share, check_steps
 from ums_core.records.check import check_flag, check_namespace, check_whole
 from ums_core.records.distinct import Distinct, Duplicate, Duplicates
 from ums_core.records.lifecycle import Consolidation
+from ums_core.records.maintenance import Maintenance, Step
 from ums_core.records.memory import TEXT
+from ums_core.storage.archive import Archive
 from ums_core.storage.database import Database
+from ums_core.storage.lease import Lease
 from ums_core.storage.levels import SqlLevels
 from ums_core.storage.listing import Walk
 from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["LocalTending", "stored"]
 
+_HOUR_US = 3_600_000_000
+
 
 class LocalTending:
     """What a store on this device does to stay small."""
 
+    _archive: Archive
     _database: Database
     _ingest: Ingest
     _retrieve: Retrieve
@@ -37,6 +45,12 @@ class LocalTending:
 
         def _writable(self) -> None:
             """Refuse while the store is closed, or an index recovers."""
+
+        def sweep(self, limit: int = ...) -> int:
+            """Delete what has expired."""
+
+        def purge(self, limit: int = ...) -> int:
+            """Delete what can no longer be brought back."""
 
     def add_distinct(
         self, drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95
@@ -90,6 +104,26 @@ class LocalTending:
             plan, summarizer
         )
 
+    def maintain(
+        self,
+        *,
+        steps: Sequence[Step] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Maintenance:
+        """Do what is due; see the protocol."""
+        habits = self._habits.maintenance
+        wanted = check_steps([*habits.steps] if steps is None else steps)
+        check_flag(dry_run, "dry_run")
+        stop = cancel or (lambda: False)
+        chores = StoreChores(self, self._archive, self._database, self._habits, progress)
+        if dry_run:
+            return maintain(chores, wanted, dry_run=True, cancel=stop)
+        self._writable()
+        with Lease(self._database, habits.lease) as lease:
+            return maintain(chores, wanted, dry_run=False, cancel=lambda: stop() or not lease.keep())
+
     def _same(self, namespace: Namespace, text: str) -> Sequence[Memory]:
         """The memories of an exact namespace that hold this very text."""
         page = self._database.scan(namespace, Filter.where("text", "eq", text), Walk(100, None, descending=False))
@@ -122,13 +156,14 @@ class LocalTending:
         return told, len(fresh)
 
     def _take_up(self, tx: SqlTransaction, id_: str, said: Memory) -> None:
-        """Let what is known take up what a duplicate says beside its text."""
+        """Let what is known take up what a duplicate says beside its text; that it was said again is a use of it."""
         (memory,) = (found for found in tx.get([id_], said.namespace) if found is not None)
         tags = tuple(dict.fromkeys((*memory.tags, *said.tags)))
         importance = max(memory.importance, said.importance)
         if (tags, importance) != (memory.tags, memory.importance):
             patch = Patch(id=id_, namespace=said.namespace, changes={"tags": tags, "importance": importance})
             stored(tx, self._ingest.prepare(patched(tx, [patch])))
+        tx.reinforce([id_], said.namespace, round(self._habits.dynamics.spacing_hours * _HOUR_US))
 
 
 def stored(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 from ums_core.records import Draft, Memory, Namespace
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.lifecycle import Consolidation
+from ums_core.records.maintenance import Maintenance, Step
 
 __all__ = ["Cancel", "Progress", "Strategy", "Tending"]
 
@@ -28,9 +29,9 @@ class Tending(Protocol):
 
         Args:
             drafts: any number.
-            duplicates: what becomes of a duplicate: ``report`` leaves it out; ``merge`` leaves it out as well, adds its
-                tags to those of the memory that is known, and keeps the greater importance; ``keep`` stores it all
-                the same.
+            duplicates: what becomes of a duplicate: ``report`` leaves it out; ``merge`` leaves it out as well,
+                reinforces the memory that is known, adds its tags to those of that one, and keeps the greater
+                importance; ``keep`` stores it all the same.
             similarity: the least cosine of a duplicate, in (0, 1].
 
         Raises:
@@ -73,6 +74,31 @@ class Tending(Protocol):
         Raises:
             InvalidQuery: a number out of its range.
             SettingsError: no such strategy.
+            IndexRecovering, StorageError: as ``add``; the steps before are done.
+        """
+        ...
+
+    def maintain(
+        self,
+        *,
+        steps: Sequence[Step] | None = None,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Maintenance:
+        """Do what is due, by ``AI_MAINTENANCE__…``: sweep what has expired, consolidate, forget, purge.
+
+        One at a time for a database, whatever the process; killed or stopped, the next run goes on.
+
+        Args:
+            steps: of ``sweep``, ``consolidate``, ``forget`` and ``purge``; None is what the settings say.
+            dry_run: only say what would be done; nothing is changed.
+            progress: told how far consolidation is. Does not cross a network.
+            cancel: asked between transactions whether to stop. Does not cross a network.
+
+        Raises:
+            MaintenanceRunning: another one is at it.
+            InvalidField: no such step.
             IndexRecovering, StorageError: as ``add``; the steps before are done.
         """
         ...

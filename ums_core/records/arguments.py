@@ -7,6 +7,7 @@ from ums_core.errors import InvalidField, InvalidInput, InvalidQuery
 from ums_core.records.check import check_label
 from ums_core.records.distinct import DUPLICATES, Duplicates
 from ums_core.records.filter import Filter
+from ums_core.records.maintenance import STEPS, Step
 from ums_core.records.query import Query
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "check_limit",
     "check_query",
     "check_share",
+    "check_steps",
 ]
 
 T = TypeVar("T")
@@ -127,3 +129,17 @@ def check_duplicates(duplicates: Duplicates) -> Duplicates:
     if duplicates not in DUPLICATES:
         raise InvalidField(f"duplicates must be one of {', '.join(DUPLICATES)}, got {duplicates!r}")
     return duplicates
+
+
+def check_steps(steps: Sequence[Step]) -> list[Step]:
+    """The steps of maintenance, in their order.
+
+    Raises:
+        InvalidField: no list, or no such step.
+    """
+    if isinstance(steps, str) or not isinstance(steps, Sequence):
+        raise InvalidField(f"steps must be a list of {', '.join(STEPS)}, got {steps!r}")
+    for step in steps:
+        if step not in STEPS:
+            raise InvalidField(f"unknown step {step!r}; known are {', '.join(STEPS)}")
+    return [step for step in STEPS if step in steps]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any
 
 from starlette.requests import HTTPConnection, Request
@@ -20,8 +21,11 @@ __all__ = ["SCOPE_OF", "Desk"]
 
 SCOPE_OF = {
     **{name: "memory:write" if verb.writes else "memory:read" for name, verb in VERBS.items()},
-    "delete": "memory:forget",
+    **dict.fromkeys(("delete", "forget", "maintain"), "memory:forget"),
 }
+# They stop by themselves before the time budget is over, and tell what they did; a next call goes on.
+_STOPPED = frozenset({"consolidate", "maintain"})
+_BUDGET_SHARE = 0.8
 # Larger bodies and answers are turned into JSON and back in a thread, so that nobody waits for them.
 _LARGE_BYTES = 65_536
 _LARGE_ITEMS = 50
@@ -83,6 +87,10 @@ class Desk:
         """
         if self.stopping or len(self._in_flight) >= self.settings.max_in_flight:
             raise Overloaded("too many requests under way", retry_after_s=1.0)
+
+        if name in _STOPPED:
+            deadline = monotonic() + _BUDGET_SHARE * self.settings.time_budget
+            arguments = {**arguments, "cancel": lambda: self.stopping or monotonic() > deadline}
 
         async def work() -> Any:  # noqa: ANN401  # as above
             async with self.tenants.store(caller.tenant) as store:

@@ -3,6 +3,7 @@
 from ums_core.settings.database import DatabaseSettings
 from ums_core.settings.dynamics import DecayWeights, DynamicsSettings
 from ums_core.settings.environment import forget_secrets
+from ums_core.settings.maintenance import MaintenanceSettings
 from ums_core.settings.model import ModelConfig
 from ums_core.settings.monitoring import MonitoringSettings
 from ums_core.settings.perf import PerfSettings
@@ -16,6 +17,7 @@ __all__ = [
     "DatabaseSettings",
     "DecayWeights",
     "DynamicsSettings",
+    "MaintenanceSettings",
     "ModelConfig",
     "MonitoringSettings",
     "PerfSettings",

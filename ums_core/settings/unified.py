@@ -17,6 +17,7 @@ from ums_core.settings.database import DatabaseSettings, url_of
 from ums_core.settings.dynamics import DynamicsSettings
 from ums_core.settings.environment import DotEnv, Environment
 from ums_core.settings.lifetime import LifetimeSettings
+from ums_core.settings.maintenance import MaintenanceSettings
 from ums_core.settings.model import ModelConfig
 from ums_core.settings.monitoring import MonitoringSettings
 from ums_core.settings.perf import PerfSettings
@@ -48,6 +49,7 @@ class UnifiedSettings(Section, BaseSettings):
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     dynamics: DynamicsSettings = Field(default_factory=DynamicsSettings)
     lifetime: LifetimeSettings = Field(default_factory=LifetimeSettings)
+    maintenance: MaintenanceSettings = Field(default_factory=MaintenanceSettings)
     ranking: RankingSettings = Field(default_factory=RankingSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     env: Literal["development", "production"] = Field(

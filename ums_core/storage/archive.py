@@ -106,6 +106,17 @@ class Archive:
         """Delete what has expired, at most so many, the oldest first, and return how many there were."""
         return self._database.write(lambda tx: _swept(tx, limit))
 
+    def due(self, *, expired: bool) -> int:
+        """How many a sweep of what has expired, or a purge, would delete now."""
+        conditions = (("memories", "expires_at"), ("archived", "expires_at")) if expired else (("archived", "until"),)
+        with self._database.reader() as connection:
+            return sum(
+                connection.execute(
+                    f"SELECT count(*) FROM main.{table} WHERE {column} <= ?", (micros(self._database.clock()),)
+                ).fetchone()[0]
+                for table, column in conditions
+            )
+
 
 def _undone(tx: SqlTransaction, batch: str, after: int) -> int | None:
     """Take a part of a batch back; after which birth to go on, or None at its end."""

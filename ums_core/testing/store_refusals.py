@@ -39,7 +39,7 @@ NOT_BY_INPUT = {
     "ModelNotExportable",  # of a model, not of a store
     *("UMSError", "InvalidInput", "StorageError", "TryLater"),  # roots, never raised themselves
     *("Unauthenticated", "Forbidden", "TooLarge", "RateLimited", "Overloaded", "RemoteError"),  # of a service's state
-    *("IndexRecovering", "MissingExtra"),  # of the machine's state
+    *("IndexRecovering", "MaintenanceRunning", "MissingExtra"),  # of the machine's state
     "ServiceUnreachable",  # of the network
     *("StaysOnDevice", "PrivacyModeStrict", "ConsentRequired"),  # of the dual channel
     "NotOnThisChannel",  # of the awaitable door, for verbs beyond the protocol

@@ -8,13 +8,14 @@ import pytest
 from ums_core.errors import InvalidField, InvalidInput, InvalidQuery, StoreClosed
 from ums_core.ports import MemoryStore
 from ums_core.records import Draft, Namespace
+from ums_core.records.maintenance import STEPS
 from ums_core.testing.store_case import MakeStore, StoreCase, everything, ids_of
 
 __all__ = ["StoreTending"]
 
 
 class StoreTending(StoreCase):
-    """``consolidate`` and ``add_distinct``."""
+    """``consolidate``, ``maintain`` and ``add_distinct``."""
 
     def alike(self, topic: str, number: int, namespace: Namespace = ()) -> Draft:
         """One of several drafts whose vectors lie near the one of their topic."""
@@ -73,6 +74,20 @@ class StoreTending(StoreCase):
         with pytest.raises(InvalidInput):
             store.consolidate(strategy="by magic")
 
+    def test_what_is_due_is_done_and_said_before(self, store: MemoryStore) -> None:
+        store.add(self.two_topics())
+        plan = store.maintain(dry_run=True)
+        assert plan.steps == STEPS
+        assert plan.consolidation is not None
+        assert len(plan.consolidation.clusters) == 2
+        assert store.count() == 6
+        done = store.maintain(steps=["purge", "consolidate"])
+        assert (done.steps, done.complete, done.forgetting) == (("consolidate", "purge"), True, ())
+        assert done.consolidation is not None
+        assert done.consolidation.merged == 6
+        with pytest.raises(InvalidField):
+            store.maintain(steps=["tidy"])  # type: ignore[list-item]  # that is the point
+
     def test_what_is_known_is_not_added_again(self, store: MemoryStore) -> None:
         first = store.add_distinct(
             [self.draft("a", text="The gate is  green"), self.draft("b", text="the GATE is green")]
@@ -122,5 +137,7 @@ class StoreTending(StoreCase):
             pass
         with pytest.raises(StoreClosed):
             store.consolidate()
+        with pytest.raises(StoreClosed):
+            store.maintain()
         with pytest.raises(StoreClosed):
             store.add_distinct([self.draft("a")])

@@ -20,10 +20,12 @@ from ums_core.records.arguments import (
     check_limit,
     check_query,
     check_share,
+    check_steps,
 )
 from ums_core.records.check import check_flag, check_label, check_namespace, check_number, check_text, check_whole
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.maintenance import Maintenance, Step
 from ums_core.wire.problem import load_problem
 from ums_core.wire.schema import VERBS
 
@@ -43,6 +45,7 @@ __all__ = [
     "kv_get",
     "kv_put",
     "kv_scan",
+    "maintain",
     "namespaces",
     "reinforce",
     "scan",
@@ -183,6 +186,16 @@ def consolidate(
         level=check_whole(level, "level"),
         namespace=check_namespace(namespace),
         strategy=strategy,
+        dry_run=check_flag(dry_run, "dry_run"),
+    )
+
+
+def maintain(*, steps: Sequence[Step] | None = None, dry_run: bool = False) -> Call[Maintenance]:
+    """Do what is due; see ``MemoryStore.maintain``. It may be repeated: it goes on with what is left."""
+    return _call(
+        "maintain",
+        repeatable=True,
+        steps=None if steps is None else check_steps(steps),
         dry_run=check_flag(dry_run, "dry_run"),
     )
 

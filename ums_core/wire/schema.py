@@ -164,6 +164,7 @@ VERBS: dict[str, Verb] = {
         _verb("namespaces", "/namespaces", under="namespaces"),
         _verb("add_distinct", "/memories/add-distinct", writes=True),
         _verb("consolidate", "/memories/consolidate", writes=True),
+        _verb("maintain", "/maintain", writes=True),
         _verb("expand", "/memories/expand", under="memories"),
         _verb("reinforce", "/memories/reinforce", writes=True, under="count"),
         _verb("forget", "/memories/forget", writes=True),
