@@ -48,7 +48,7 @@ DRAFT_LEAVES = frozenset(
 # made for the device; whoever redacts it may give it new ones.
 PROMOTED_LEAVES = DRAFT_LEAVES - {"embedding", "passages", "modality", "tags", "metadata"}
 # They tell another machine which memory somebody used.
-LINKING_VERBS = frozenset({"mark_access"})
+LINKING_VERBS = frozenset({"mark_access", "reinforce"})
 
 
 def query_to_send(query: Query, mode: PrivacyMode) -> Query:

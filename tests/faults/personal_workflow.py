@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ums_core import Draft, DualStore, Patch, Query, RemoteOptions, RemoteStore, UnifiedSettings, open_store
+from ums_core import Draft, DualStore, Hit, Patch, Query, RemoteOptions, RemoteStore, UnifiedSettings, open_store
+from ums_core.errors import PrivacyModeStrict
 from ums_core.settings.database import url_of
 
 ROOT = Path(__file__).parents[2]
@@ -52,9 +53,33 @@ def live(store: DualStore) -> dict[str, int]:
     assert store.scan(namespace=WHO).memories
     store.health()
     store.personal.reembed()
+    tend(store, hits)
     deleted = store.delete([memory.id], namespace=WHO)
     store.personal.erase([imported[0].id], namespace=WHO)
     return {"imported": len(imported), "hits": len(hits), "deleted": deleted, "left": store.count()}
+
+
+def tend(store: DualStore, hits: list[Hit]) -> None:
+    """Use, plan, merge, forget, and take it back; `mark_access` is refused where it would name a memory elsewhere."""
+    assert store.reinforce([hit.memory.id for hit in hits], namespace=WHO)
+    assert store.maintain(dry_run=True).dry_run
+    birds = (*WHO, "birds")
+    store.add([Draft(text=f"The heron is at the pond {when}.", namespace=birds) for when in ("now", "again", "today")])
+    merged = store.consolidate(threshold=0.6, namespace=birds)
+    assert merged.batch is not None
+    summary = next(cluster.summary_id for cluster in merged.clusters if cluster.summary_id is not None)
+    assert store.expand(summary, namespace=birds)
+    assert store.undo(merged.batch) == merged.merged
+    forgotten = store.forget(retain_fraction=0.5, namespace=WHO)
+    assert store.undo(forgotten.batch or "") == forgotten.removed
+    assert store.add_distinct([Draft(text="my pin is  4711.", namespace=WHO)]).stored == 0
+    assert store.maintain(steps=["sweep", "forget", "purge"]).complete
+    store.delete([memory.id for memory in store.scan(namespace=birds).memories], namespace=birds)
+    try:
+        store.global_.reinforce(["somebody's"])
+    except PrivacyModeStrict:
+        return
+    raise AssertionError("a use was to be told to the service")
 
 
 def phase(work: Callable[[], object]) -> dict[str, object]:
@@ -70,7 +95,9 @@ def main(directory: str, *wanted: str) -> None:
     )
     sys.addaudithook(watch)
     remote = RemoteStore(
-        ELSEWHERE, "token", RemoteOptions(connect_timeout_s=1, attempts=1, allow_insecure_transport=True)
+        ELSEWHERE,
+        "token",
+        RemoteOptions(connect_timeout_s=1, attempts=1, allow_insecure_transport=True, privacy_mode="strict"),
     )
     told: dict[str, object] = {}
     with DualStore(open_store(settings), remote) as store:  # type: ignore[arg-type]  # LocalStore is one

@@ -36,6 +36,7 @@ def open_channel(settings: UnifiedSettings | None = None) -> MemoryStore:
         attempts=own.attempts,
         ca_file=own.ca_file,
         allow_insecure_transport=own.allow_insecure_transport,
+        privacy_mode=settings.privacy_mode,
     )
     remote = RemoteStore(own.url, own.token, options)
     if settings.channel == "global":

@@ -5,6 +5,7 @@ from typing import NoReturn, Self
 
 from ums_core.channels.streaming import follow, send
 from ums_core.channels.transport import RemoteOptions, Transport
+from ums_core.policy import check_verb
 from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 from ums_core.records.distinct import Distinct, Duplicates
@@ -34,7 +35,9 @@ class RemoteStore:
     """
 
     def __init__(self, url: str, token: str, options: RemoteOptions | None = None) -> None:
-        self._transport = Transport(url, token, options or RemoteOptions())
+        options = options or RemoteOptions()
+        self._privacy_mode = options.privacy_mode
+        self._transport = Transport(url, token, options)
 
     def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
         """Store the drafts durably and return them as memories, in the same order; see the protocol."""
@@ -129,6 +132,7 @@ class RemoteStore:
 
     def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
         """Note that memories of one exact namespace were used, and return how many of them there are."""
+        check_verb("reinforce", self._privacy_mode)
         return self._transport.send(calls.reinforce(ids, namespace=namespace))
 
     def forget(  # noqa: PLR0913  # the verb that users know

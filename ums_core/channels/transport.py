@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, SettingsError, StoreClosed, UMSError
+from ums_core.policy import PrivacyMode
 from ums_core.wire.calls import Call
 from ums_core.wire.problem import load_problem
 
@@ -43,6 +44,7 @@ class RemoteOptions:
         max_answer_bytes: of an answer once it is decompressed; a longer one is an error.
         ca_file: certificates to trust in place of those that ship with httpx; certificates are always verified.
         allow_insecure_transport: whether ``http://`` may go beyond this machine.
+        privacy_mode: ``strict`` tells the service of no use of a memory; the settings' default, where they open it.
     """
 
     timeout_s: float = 10.0
@@ -52,6 +54,7 @@ class RemoteOptions:
     max_answer_bytes: int = 1 << 28
     ca_file: str = ""
     allow_insecure_transport: bool = False
+    privacy_mode: PrivacyMode = "standard"
 
     def __post_init__(self) -> None:
         """Check every field once."""

@@ -13,7 +13,7 @@ from ums_core.cli.show import label, print_json, print_table, tell
 from ums_core.errors import InvalidFilter
 from ums_core.records.query import Hits
 
-__all__ = ["search"]
+__all__ = ["condition_of", "search"]
 
 _BAR = 24
 _SIGNS = "█▓▒░▞▚▤▥"
@@ -53,7 +53,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         namespace=namespace_of(namespace),
         k=k,
         mode=mode,
-        filter=_filter(where),
+        filter=condition_of(where),
         use_cross_encoder=rerank,
         explain=explain,
         channel=channel,
@@ -76,7 +76,12 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         tell("the cross-encoder ran out of time; the hits keep the order without it")
 
 
-def _filter(text: str | None) -> dict[str, object] | None:
+def condition_of(text: str | None) -> dict[str, object] | None:
+    """A condition on fields, written as JSON on the command line.
+
+    Raises:
+        InvalidFilter: it is no JSON object.
+    """
     if text is None:
         return None
     try:

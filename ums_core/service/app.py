@@ -1,5 +1,6 @@
 """The application: settings in, FastAPI out. ``uvicorn ums_core.service.app:create_app --factory`` runs it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -17,6 +18,7 @@ except ModuleNotFoundError as missing:
 from starlette.exceptions import HTTPException
 
 from ums_core.channels.sharing import sharing_embedder
+from ums_core.policy import LINKING_VERBS, PrivacyMode, check_verb
 from ums_core.service import answers, document, logs
 from ums_core.service.auth import Gate
 from ums_core.service.desk import Desk, Turn
@@ -25,6 +27,7 @@ from ums_core.service.health import Checkup
 from ums_core.service.legacy import LEGACY
 from ums_core.service.metrics import Metrics, Unwatched, Watch
 from ums_core.service.rates import Rates
+from ums_core.service.scheduler import Scheduler
 from ums_core.service.stream import EVENTS, STREAM, Streams
 from ums_core.service.tenants import Tenants
 from ums_core.service.tokens import DEFAULT_TENANT, Tenant, Tokens, tokens_path
@@ -64,8 +67,13 @@ def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
             stack.push_async_callback(rates.close)
             stack.push_async_callback(tenants.close)
             app.state.memory_store = await stack.enter_async_context(tenants.store(Tenant(DEFAULT_TENANT)))
+            scheduler = Scheduler(tenants, tokens, watch, settings.maintenance.interval)
+            rounds = asyncio.create_task(scheduler.run()) if settings.maintenance.interval else None
             yield
             checkup.stopping = True
+            scheduler.stop()
+            if rounds is not None:
+                await rounds
             await desk.drain()
 
     app = FastAPI(
@@ -76,7 +84,7 @@ def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
         redoc_url=None,
     )
     answers.install(app, watch)
-    _add_verbs(app, desk)
+    _add_verbs(app, desk, settings.privacy_mode)
     _add_streams(app, Streams(desk))
     _add_watching(app, desk, checkup, tokens)
     tracer = Tracer(enabled=settings.monitoring.telemetry_level != "none")
@@ -85,13 +93,23 @@ def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
     return app
 
 
-def _add_verbs(app: FastAPI, desk: Desk) -> None:
+def _add_verbs(app: FastAPI, desk: Desk, mode: PrivacyMode) -> None:
     for verb in VERBS.values():
         about = document.of_verb(verb, verb.request)
-        _route(app, verb.path, verb.method, _serving(desk, verb, verb.load_request), about)
+        _route(app, verb.path, verb.method, _serving(desk, verb, _allowed(verb, verb.load_request, mode)), about)
     for known in LEGACY:
         about = document.of_verb(known.verb, known.request)
-        _route(app, known.path, "POST", _serving(desk, known.verb, known.turn), about)
+        _route(app, known.path, "POST", _serving(desk, known.verb, _allowed(known.verb, known.turn, mode)), about)
+
+
+def _allowed(verb: Verb, turn: Turn, mode: PrivacyMode) -> Turn:
+    """The turn of a verb that the mode allows; of another one, a refusal that reads nothing."""
+
+    def refused(_: bytes) -> dict[str, Any]:
+        check_verb(verb.name, mode)
+        return turn(_)
+
+    return refused if verb.name in LINKING_VERBS else turn
 
 
 def _add_streams(app: FastAPI, streams: Streams) -> None:

@@ -89,4 +89,12 @@ def _loaded(form: Any, given: object) -> Any:  # noqa: ANN401  # of the form's k
 LEGACY = (
     Legacy("/memory/add", VERBS["add"], _AddBody, _add),
     Legacy("/memory/search", VERBS["search"], _SearchBody, _search),
+    *(
+        Legacy(path, VERBS[verb], VERBS[verb].request or Wire, VERBS[verb].load_request)
+        for path, verb in (
+            ("/memory/consolidate", "consolidate"),
+            ("/memory/forget", "forget"),
+            ("/memory/mark_access", "reinforce"),
+        )
+    ),
 )

@@ -18,11 +18,13 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ums_core.records import Health
+from ums_core.records.maintenance import Maintenance
 
 __all__ = ["LABELS", "MULTIPROCESS", "Metrics", "Unwatched", "Watch", "timed"]
 
-# All labels there are. Values are route templates, verbs, HTTP methods and statuses, error codes and modalities.
-LABELS = frozenset({"route", "method", "status", "verb", "code"})
+# All labels there are. Values are route templates, verbs, HTTP methods and statuses, error codes, and the steps and
+# outcomes of maintenance.
+LABELS = frozenset({"route", "method", "status", "verb", "code", "outcome", "step"})
 # What fewer than so many share might point at somebody.
 _FEWEST = 10
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -56,6 +58,14 @@ class Watch(Protocol):
         """A stream was opened, 1, or closed, -1."""
         ...
 
+    def maintenance(self, outcome: str, seconds: float) -> None:
+        """The service maintained a store by itself, or tried to."""
+        ...
+
+    def maintained(self, done: Maintenance) -> None:
+        """What that did."""
+        ...
+
     def exposition(self, tenants: int, stores: Sequence[Health]) -> tuple[bytes, str] | None:
         """The text that Prometheus reads, and its type; None where nothing is counted."""
         ...
@@ -80,6 +90,12 @@ class Unwatched:
         """Count nothing."""
 
     def streams(self, change: int) -> None:
+        """Count nothing."""
+
+    def maintenance(self, outcome: str, seconds: float) -> None:
+        """Count nothing."""
+
+    def maintained(self, done: Maintenance) -> None:
         """Count nothing."""
 
     def exposition(self, tenants: int, stores: Sequence[Health]) -> None:
@@ -117,6 +133,7 @@ class Metrics:
             "ums_rate_storage_failures", "Times that the shared rate storage did not answer.", registry=registry
         )
         self._streams = Gauge("ums_open_streams", "Streams open now.", multiprocess_mode="livesum", registry=registry)
+        self._maintenance_seconds, self._maintained = _of_maintenance(registry)
         self._tenants = Gauge(
             "ums_tenants", "Tenants with a token; 0 below 10.", multiprocess_mode="mostrecent", registry=registry
         )
@@ -165,6 +182,22 @@ class Metrics:
         """Count streams."""
         self._streams.inc(change)
 
+    def maintenance(self, outcome: str, seconds: float) -> None:
+        """Time a run."""
+        self._maintenance_seconds.labels(outcome).observe(seconds)
+
+    def maintained(self, done: Maintenance) -> None:
+        """Count memories."""
+        merged = 0 if done.consolidation is None else done.consolidation.merged
+        counts = {
+            "sweep": done.expired,
+            "consolidate": merged,
+            "forget": sum(forgetting.removed for forgetting in done.forgetting),
+            "purge": done.purged,
+        }
+        for step, count in counts.items():
+            self._maintained.labels(step).inc(count)
+
     def exposition(self, tenants: int, stores: Sequence[Health]) -> tuple[bytes, str]:
         """The metrics as text; small numbers of tenants and memories are told as 0."""
         self._tenants.set(_blurred(tenants))
@@ -177,6 +210,23 @@ class Metrics:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # has no annotations
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def _of_maintenance(registry: CollectorRegistry) -> tuple[Histogram, Counter]:
+    seconds = Histogram(
+        "ums_maintenance_duration_seconds",
+        "Time of a run of maintenance that the service started, by its outcome.",
+        ("outcome",),
+        buckets=_SECONDS,
+        registry=registry,
+    )
+    memories = Counter(
+        "ums_maintained_memories",
+        "Memories that such runs expired, merged, forgot and purged.",
+        ("step",),
+        registry=registry,
+    )
+    return seconds, memories
 
 
 @contextmanager

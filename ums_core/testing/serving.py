@@ -52,7 +52,8 @@ def roomy(**groups: object) -> UnifiedSettings:
         "rate_limit": "1000000000/second",
         "auth_failure_limit": "1000000000/second",
     }
-    return UnifiedSettings.for_testing(**({"service": limits, "perf": {"max_workers": 8}} | groups))
+    own = {"service": limits, "perf": {"max_workers": 8}, "privacy_mode": "standard"}
+    return UnifiedSettings.for_testing(**(own | groups))
 
 
 @contextmanager
