@@ -39,12 +39,23 @@ GOOD: Mapping[str, Mapping[str, Any]] = {
     "/v1/kv/get": {"collection": "c", "keys": ["a"]},
     "/v1/kv/delete": {"collection": "c", "keys": ["b"]},
     "/v1/kv/scan": {"collection": "c", "after": "a", "limit": 2},
+    "/v1/memories/add-distinct": {"drafts": [{"embedding": VECTOR}], "duplicates": "report", "similarity": 0.9},
+    "/v1/memories/consolidate": {"threshold": 0.9, "namespace": ["u"], "strategy": "head2tail", "dry_run": True},
+    "/v1/maintain": {"steps": ["sweep", "purge"], "dry_run": True},
+    "/v1/memories/expand": {"id": "a", "namespace": []},
+    "/v1/memories/reinforce": {"ids": ["a"], "namespace": []},
+    "/v1/memories/forget": {"min_total": 1, "retain_fraction": 0.5, "namespace": ["u"], "filter": {"a": 1}},
+    "/v1/memories/undo": {"batch": "a"},
+    "/memory/consolidate": {"threshold": 0.9, "level": 0, "dry_run": True},
+    "/memory/forget": {"min_total": 1, "dry_run": True},
+    "/memory/mark_access": {"ids": ["a"], "namespace": []},
     "/memory/add": {"text": "zebra", "role": "user", "tags": ["a"], "embedding": VECTOR},
     "/memory/search": {"query": "zebra", "k": 3, "namespace": ["u"], "filter": {"role": "user"}},
 }  # fmt: skip
 
 
-def test_every_route_that_takes_a_body_is_tried(served: Served) -> None:
+def test_every_route_that_takes_a_body_is_tried(serve: Serve) -> None:
+    served = serve(privacy_mode="standard")
     assert set(GOOD) == {verb.path for verb in VERBS.values() if verb.request} | {known.path for known in LEGACY}
     auth = served.auth()
     assert {
@@ -139,7 +150,7 @@ def _exchanged(value: Any, chance: random.Random) -> Any:  # noqa: ANN401  # any
 
 
 def test_thousands_of_spoilt_bodies_break_nothing(serve: Serve) -> None:
-    served = serve(monitoring={"log_level": "error"}, service={"rate_limit": "1000000/second"})
+    served = serve(monitoring={"log_level": "error"}, service={"rate_limit": "1000000/second"}, privacy_mode="standard")
     auth, chance = served.auth(), random.Random(5)
     paths = list(GOOD)
     for number in range(BODIES):

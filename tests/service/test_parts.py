@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from ums_core.service.rates import Rates
 from ums_core.service.tenants import Tenants, settings_of
 from ums_core.service.tokens import DEFAULT_TENANT, Tenant, Tokens, tokens_path
 from ums_core.service.tracing import Tracer
+from ums_core.service.window import Windows
 from ums_core.settings import ServiceSettings, UnifiedSettings
 
 SECRET = "what-was-sent"  # noqa: S105  # to be looked for
@@ -150,6 +152,33 @@ def test_spans_hold_the_route_and_nothing_of_the_caller() -> None:
     assert SECRET not in span.to_json()
     with Tracer(enabled=False).span("ums.request", {}):
         assert len(memory.get_finished_spans()) == 1
+
+
+SPANS = """
+import sys
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+memory = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(memory))
+trace.set_tracer_provider(provider)
+from starlette.testclient import TestClient
+from ums_core import UnifiedSettings
+from ums_core.service.app import create_app
+with TestClient(create_app(UnifiedSettings.for_testing()), raise_server_exceptions=False) as client:
+    client.get(f"/{sys.argv[1]}?{sys.argv[1]}", headers={"User-Agent": sys.argv[1]})
+    client.post("/memory/add", content=sys.argv[1])
+print([span.to_json() for span in memory.get_finished_spans()])
+"""
+
+
+def test_what_the_framework_would_tell_of_a_request_is_in_no_span() -> None:
+    pytest.importorskip("opentelemetry.sdk.trace", reason="opentelemetry-sdk is not installed")
+    run = subprocess.run([sys.executable, "-c", SPANS, SECRET], capture_output=True, text=True, check=True)
+    assert run.stdout.count("ums.request") == 2
+    assert SECRET not in run.stdout + run.stderr
 
 
 # Metrics
@@ -302,6 +331,23 @@ async def test_failures_are_counted_by_network() -> None:
         with pytest.raises(RateLimited):
             await rates.failed(second)
     await rates.failed("10.0.0.2")
+
+
+def test_a_window_moves_on_and_forgets_whoever_spends_nothing() -> None:
+    now = [0.0]
+    take = partial((windows := Windows(clock=lambda: now[0])).take, most=5, span_s=10)
+    assert take("a", 3) == (True, 2, 10)
+    now[0] = 4.0
+    assert take("a", 3) == (False, 2, 6)
+    assert take("a", 2) == (True, 0, 6)
+    now[0] = 10.0
+    assert take("a", 4) == (False, 3, 4)
+    assert take("b", 6) == (False, 5, 10)
+    now[0] = 14.5
+    for number in range(2000):
+        take(f"n{number}", 1)
+        now[0] += 0.1
+    assert len(windows) < 1100
 
 
 # Tenants and the desk

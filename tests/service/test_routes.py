@@ -69,7 +69,11 @@ BODIES: Mapping[str, Any] = {
     "search": {"query": {"text": "a"}}, "scan": {}, "count": {}, "namespaces": {}, "health": None,
     "kv_put": {"collection": "c", "items": {}}, "kv_get": {"collection": "c", "keys": ["a"]},
     "kv_delete": {"collection": "c", "keys": []}, "kv_scan": {"collection": "c"},
+    "add_distinct": {"drafts": [{"text": "a"}]}, "consolidate": {"dry_run": True}, "maintain": {"dry_run": True},
+    "expand": {"id": "a"}, "reinforce": {"ids": []}, "forget": {"dry_run": True}, "undo": {"batch": "a"},
 }  # fmt: skip
+# There is no such memory, and no such batch, in an empty store.
+MISSING = {"expand", "undo"}
 
 
 def call(served: Served, name: str, headers: Mapping[str, str]) -> httpx.Response:
@@ -78,11 +82,13 @@ def call(served: Served, name: str, headers: Mapping[str, str]) -> httpx.Respons
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_every_verb_needs_a_token_with_its_scope(served: Served, name: str) -> None:
+def test_every_verb_needs_a_token_with_its_scope(serve: Serve, name: str) -> None:
+    served = serve(privacy_mode="standard")
     assert call(served, name, {}).status_code == 401
     for scope in SCOPES:
-        expected = 200 if scope in {SCOPE_OF[name], "admin"} else 403
-        assert call(served, name, served.auth("acme", scope)).status_code == expected, scope
+        expected = {200, 404, 422} if name in MISSING else {200}
+        expected = expected if scope in {SCOPE_OF[name], "admin"} else {403}
+        assert call(served, name, served.auth("acme", scope)).status_code in expected, scope
 
 
 def test_a_token_is_taken_from_the_header_alone(served: Served) -> None:

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ums_core.errors import UMSError
+from ums_core.errors import RemoteError, UMSError
 from ums_core.wire.problem import PROBLEM, dump_problem, retry_after_s, status_of
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ums_core.service.metrics import Watch
 
-__all__ = ["install", "problem"]
+__all__ = ["install", "problem", "refused"]
 
 _TITLES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Not by this method.")}
 
@@ -33,14 +33,18 @@ def problem(error: UMSError) -> Response:
     return Response(dump_problem(error), status, headers, PROBLEM)
 
 
+def refused(request: Request, error: UMSError, watch: "Watch") -> Response:
+    """The answer that reports an error, which is counted and noted for the log."""
+    request.scope.get("state", {}).get("note", {})["code"] = error.code
+    watch.error(error.code)
+    return problem(error)
+
+
 def install(app: "Starlette", watch: "Watch") -> None:
     """Answer every error in this form."""
 
     async def ours(request: Request, error: Exception) -> Response:
-        code = error.code if isinstance(error, UMSError) else UMSError.code
-        request.scope.get("state", {}).get("note", {})["code"] = code
-        watch.error(code)
-        return problem(error if isinstance(error, UMSError) else UMSError(""))
+        return refused(request, error if isinstance(error, UMSError) else RemoteError("unexpected"), watch)
 
     async def theirs(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
@@ -52,4 +56,5 @@ def install(app: "Starlette", watch: "Watch") -> None:
         return Response(json.dumps(told), status, headers, PROBLEM)
 
     app.add_exception_handler(UMSError, ours)
+    app.add_exception_handler(Exception, ours)
     app.add_exception_handler(HTTPException, theirs)

@@ -101,8 +101,9 @@ class Desk:
         self._in_flight.add(task)
         task.add_done_callback(self._landed)
         try:
-            # What has begun in a thread goes on to its end, and counts as under way until then.
-            return await asyncio.wait_for(asyncio.shield(task), self.settings.time_budget)
+            async with asyncio.timeout(self.settings.time_budget):
+                # What has begun in a thread goes on to its end, and counts as under way until then.
+                return await asyncio.shield(task)
         except TimeoutError as error:
             raise Overloaded("it took too long", retry_after_s=self.settings.time_budget) from error
 

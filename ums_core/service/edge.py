@@ -2,17 +2,23 @@
 
 import logging
 import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ums_core.errors import RemoteError
+from ums_core.errors import RemoteError, UMSError
+from ums_core.service.answers import refused
 from ums_core.service.logs import crash_of
 from ums_core.service.metrics import Watch
 from ums_core.service.tracing import Tracer
 from ums_core.wire.problem import PROBLEM, dump_problem
 
-__all__ = ["Edge"]
+__all__ = ["Edge", "Endpoint"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 _log = logging.getLogger("ums_core.service")
 _WENT_AWAY = 499
@@ -21,12 +27,22 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Edge:
-    """Watches requests; an error that nobody caught is logged without its message and answered with 500."""
+    """Watches requests; an error that nobody caught is logged without its message and answered with 500.
 
-    def __init__(self, app: ASGIApp, watch: Watch, tracer: Tracer) -> None:
+    Args:
+        app: answers what is not among the endpoints.
+        watch: who counts.
+        tracer: makes spans.
+        endpoints: by path and method: they are asked at once, past the layers of the application.
+    """
+
+    def __init__(
+        self, app: ASGIApp, watch: Watch, tracer: Tracer, endpoints: Mapping[tuple[str, str], Endpoint] | None = None
+    ) -> None:
         self._app = app
         self._watch = watch
         self._tracer = tracer
+        self._endpoints = endpoints or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -47,21 +63,35 @@ class Edge:
         found: dict[str, str | int] = {}
         with self._tracer.span("ums.request", found):
             try:
-                await self._app(scope, receive, answer)
+                await self._answer(scope, receive, answer)
             except Exception as error:  # noqa: BLE001  # the edge of the process
                 _log.error("unexpected error", extra={"crash": crash_of(error), "request_id": request_id})
                 if scope["type"] == "http" and not status:
                     await _sorry(answer)
             finally:
-                route = getattr(scope.get("route"), "path", "other")
+                route = str(getattr(scope.get("route"), "path", scope.get("ums.route", "other")))
                 method = scope.get("method", "WEBSOCKET")
                 method = method if method in _METHODS or method == "WEBSOCKET" else "OTHER"
                 status = status or (101 if scope["type"] == "websocket" else _WENT_AWAY)
                 seconds = perf_counter() - started
                 found |= {"http.route": route, "http.request.method": method, "http.response.status_code": status}
                 self._watch.request(route, method, status, seconds)
-                line = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 2), **note}
-                _log.info("request", extra=line)
+                if _log.isEnabledFor(logging.INFO):
+                    line = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 2), **note}
+                    _log.info("request", extra=line)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get((scope["path"], scope.get("method", "")))
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        scope["ums.route"] = scope["path"]
+        request = Request(scope, receive)
+        try:
+            response = await endpoint(request)
+        except UMSError as error:
+            response = refused(request, error, self._watch)
+        await response(scope, receive, send)
 
 
 async def _sorry(send: Send) -> None:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 from redis.asyncio import ConnectionPool
 
 from ums_core.errors import RateLimited
+from ums_core.service.window import Windows
 from ums_core.settings import ServiceSettings
 
 __all__ = ["Allowance", "Rates"]
@@ -61,7 +62,7 @@ class Rates:
         self._calls = parse(settings.rate_limit)
         self._failures = parse(settings.auth_failure_limit)
         self._on_fallback = on_fallback
-        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._own = Windows()
         self._shared: MovingWindowRateLimiter | None = None
         self._connections: ConnectionPool | None = None
         url = settings.rate_storage
@@ -102,19 +103,26 @@ class Rates:
     async def _hit(self, item: RateLimitItem, who: str, cost: int) -> Allowance:
         if self._shared is not None:
             try:
-                return await _take(self._shared, item, who, cost)
+                return _told(item, *await _take(self._shared, item, who, _within(item, cost)))
             except StorageError:
                 self._on_fallback()
                 _log.warning("rate storage unavailable", extra={"code": "rate_storage"})
                 item = type(item)(max(1, item.amount // self._workers), item.multiples)
-        return await _take(self._own, item, who, cost)
+        return _told(item, *self._own.take(who, _within(item, cost), most=item.amount, span_s=item.get_expiry()))
 
 
-async def _take(limiter: MovingWindowRateLimiter, item: RateLimitItem, who: str, cost: int) -> Allowance:
+def _within(item: RateLimitItem, cost: int) -> int:
     # More than a whole window would never be let through.
-    taken = await limiter.hit(item, who, cost=min(cost, item.amount))
+    return min(cost, item.amount)
+
+
+async def _take(limiter: MovingWindowRateLimiter, item: RateLimitItem, who: str, cost: int) -> tuple[bool, int, int]:
+    taken = await limiter.hit(item, who, cost=cost)
     reset_at, remaining = await limiter.get_window_stats(item, who)
-    reset_s = max(1, math.ceil(reset_at - time.time()))
+    return taken, remaining, max(1, math.ceil(reset_at - time.time()))
+
+
+def _told(item: RateLimitItem, taken: bool, remaining: int, reset_s: int) -> Allowance:  # noqa: FBT001  # from a tuple
     if not taken:
         raise RateLimited(f"more than {item}; wait {reset_s} s", retry_after_s=reset_s)
     return Allowance(item.amount, remaining, reset_s)

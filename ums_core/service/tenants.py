@@ -111,8 +111,11 @@ class Tenants:
         if held.opening.done() and not _is_open(held) and self._held.get(name) is held:
             # The next caller tries again.
             del self._held[name]
+        too_many = len(self._held) - self._settings.service.max_open_tenants
+        if too_many <= 0:
+            return
         idle = [(h.used_at, n) for n, h in self._held.items() if not h.users and n != DEFAULT_TENANT and _is_open(h)]
-        for _, other in sorted(idle)[: max(0, len(self._held) - self._settings.service.max_open_tenants)]:
+        for _, other in sorted(idle)[:too_many]:
             task = asyncio.create_task(_close(self._held.pop(other)))
             self._closing[other] = task
             task.add_done_callback(self._closed)

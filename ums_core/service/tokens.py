@@ -108,6 +108,7 @@ class Tokens:
         self._stamp: tuple[int, ...] | None = None
         self._held: dict[str, Token] = {}
         self._log_key = secrets.token_bytes(32)
+        self._pseudonyms: dict[str, str] = {}
 
     def create(self, tenant: Tenant, scopes: Iterable[str], *, env: str, ttl: timedelta | None = None) -> str:
         """A new token; this is the only time that it is shown.
@@ -187,7 +188,10 @@ class Tokens:
     def pseudonym(self, name: str) -> str:
         """A keyed hash that stands for a name in logs: equal for equal names of this registry, telling nothing else."""
         self._read()
-        return hmac.new(self._log_key, name.encode(), hashlib.sha256).hexdigest()[:16]
+        known = self._pseudonyms
+        if name not in known:
+            known[name] = hmac.new(self._log_key, name.encode(), hashlib.sha256).hexdigest()[:16]
+        return known[name]
 
     def _today(self) -> str:
         return self._clock().date().isoformat()
@@ -201,6 +205,7 @@ class Tokens:
         with self._lock:
             if stamp != self._stamp:
                 self._held, self._log_key = _load(self.path)
+                self._pseudonyms = {}
                 self._stamp = stamp
             return self._held
 
