@@ -36,6 +36,7 @@ MODES: tuple[PrivacyMode, ...] = ("strict", "standard")
 QUERY_LEAVES = frozenset(
     {"text", "vector", "k", "mode", "modality", "level", "weights", "kind", "offset"}
     | {"min_score", "diversity", "recency", "explain", "context", "group", "max_tokens", "use_cross_encoder"}
+    | {"include_archived", "as_of"}
 )
 # What a memory written as global sends in strict mode. Not here: namespace, id, source_ids, session, position and
 # created_at, which tie it to memories on the device, and the speaker.

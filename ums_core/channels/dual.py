@@ -273,6 +273,10 @@ class DualStore:
             dry_run=dry_run,
         )
 
+    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+        """Store a personal memory that is true in place of another one, archive that, and return the new one."""
+        return self.personal.supersede(old_id, draft, namespace=namespace)
+
     def undo(self, batch: str) -> int:
         """Bring back what a batch put into the archive, and return how many personal memories live again."""
         return self.personal.undo(batch)

@@ -2,23 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ums_core.channels.habits import Habits
-from ums_core.errors import StoreClosed
+from ums_core.channels.tending import stored
+from ums_core.errors import InvalidNamespace, StoreClosed
 from ums_core.pipeline.forget import Forget, Sparing
 from ums_core.pipeline.indexing import Indexes
-from ums_core.pipeline.ingest import Ingest
+from ums_core.pipeline.ingest import Ingest, new_id
+from ums_core.pipeline.past import Past
+from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Forgetful
-from ums_core.records import Filter, Memory, Namespace, Receipt
-from ums_core.records.arguments import check_filter, check_ids, check_limit
+from ums_core.records import Draft, Filter, Hit, Memory, Namespace, Query, Receipt
+from ums_core.records.arguments import check_batch, check_filter, check_ids, check_limit
 from ums_core.records.check import check_flag, check_label, check_namespace
 from ums_core.records.lifecycle import Forgetting
 from ums_core.storage.archive import Archive
+from ums_core.storage.bygone import SqlBygone
 from ums_core.storage.database import Database
 
 __all__ = ["LocalLifecycle"]
 
 _HOUR_US = 3_600_000_000
+Read = TypeVar("Read", Memory, Memory | None)
 
 
 class LocalLifecycle:
@@ -30,6 +36,7 @@ class LocalLifecycle:
     _habits: Habits
     _indexes: Indexes
     _ingest: Ingest
+    _retrieve: Retrieve
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive; see the protocol."""
@@ -66,6 +73,20 @@ class LocalLifecycle:
         done = forget.run(sparing)
         return replace(done, receipts=tuple(self._gone_for_good(done.receipts))) if done.receipts else done
 
+    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+        """Store a memory that is true in place of another one, and archive that; see the protocol."""
+        self._writable()
+        old_id, namespace = check_label(old_id, "old_id"), check_namespace(namespace)
+        (draft,) = check_batch([draft], Draft)
+        if draft.namespace not in ((), namespace):
+            raise InvalidNamespace(
+                f"what supersedes a memory of namespace {namespace!r} is in it too, not in {draft.namespace!r}"
+            )
+        valid_from = draft.valid_from or self._database.clock()
+        draft = replace(draft, namespace=namespace, id=draft.id or new_id(), valid_from=valid_from)
+        prepared = self._ingest.prepare(self._habits.lasting([draft]))
+        return self._archive.supersede(old_id, namespace, lambda tx: stored(tx, prepared)[0], draft.id or "")
+
     def undo(self, batch: str) -> int:
         """Bring back what a batch put into the archive, and return how many memories live again; see the protocol."""
         self._writable()
@@ -86,6 +107,25 @@ class LocalLifecycle:
         """
         self._writable()
         return self._archive.purge(check_limit(limit))
+
+    def _asked(self, query: Query) -> list[Hit]:
+        hits = self._retrieve.search(query) if query.as_of is None and not query.include_archived else self._past(query)
+        self._read([hit.memory for hit in hits])
+        return hits
+
+    def _past(self, query: Query) -> list[Hit]:
+        return Past(self._retrieve.search, SqlBygone(self._database), self._ingest.query_vector).search(query)
+
+    def _read(self, memories: list[Read]) -> list[Read]:
+        """The memories; what lives on by being read does so."""
+        if self._habits.refresh and not self._database.guard.suspicion:
+            by_place: dict[Namespace, list[str]] = {}
+            for memory in memories:
+                if memory is not None and memory.ttl_s is not None and memory.archived is None:
+                    by_place.setdefault(memory.namespace, []).append(memory.id)
+            for namespace, ids in by_place.items():
+                self._archive.refresh(ids, namespace)
+        return memories
 
     def _writable(self) -> None:
         if self._closed:

@@ -86,7 +86,7 @@ class LocalStore(LocalLifecycle, LocalTending):
     def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
         """Store the drafts durably and return them as memories, in the same order; see the protocol."""
         self._writable()
-        drafts = check_batch(drafts, Draft)
+        drafts = self._habits.lasting(check_batch(drafts, Draft))
         if not drafts:
             return []
         if idempotency_key is None:
@@ -113,7 +113,7 @@ class LocalStore(LocalLifecycle, LocalTending):
 
     def get(self, ids: Sequence[str], *, namespace: Namespace = (), vectors: bool = False) -> list[Memory | None]:
         """The memories of one exact namespace, in the order of the ids, None where there is none."""
-        return self._database.get(check_ids(ids), check_namespace(namespace), vectors=vectors)
+        return self._read(self._database.get(check_ids(ids), check_namespace(namespace), vectors=vectors))
 
     def update(self, patches: Sequence[Patch], *, idempotency_key: str | None = None) -> list[Memory]:
         """Change some fields of existing memories and return them as they are now; see the protocol."""
@@ -180,7 +180,7 @@ class LocalStore(LocalLifecycle, LocalTending):
 
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``; what has expired is never among them."""
-        return self._retrieve.search(check_query(query))
+        return self._asked(check_query(query))
 
     def scan(
         self,

@@ -157,6 +157,10 @@ class RemoteStore:
             )
         )
 
+    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+        """Store a memory that is true in place of another one, archive that, and return the new one."""
+        return self._transport.send(calls.supersede(old_id, draft, namespace=namespace))
+
     def undo(self, batch: str) -> int:
         """Bring back what a batch put into the archive, and return how many memories live again."""
         return self._transport.send(calls.undo(batch))

@@ -57,7 +57,7 @@ class LocalTending:
     ) -> Distinct:
         """Store the drafts that say what no memory of their namespace and level says yet; see the protocol."""
         self._writable()
-        drafts = check_batch(drafts, Draft)
+        drafts = self._habits.lasting(check_batch(drafts, Draft))
         check_duplicates(duplicates)
         check_share(similarity, "similarity")
         if not drafts:

@@ -146,24 +146,6 @@ class Transaction(Protocol):
         """
         ...
 
-    def drop(self, nid: int, ids: Sequence[str]) -> int:
-        """Delete archived memories of a namespace for good, with all that is archived under them.
-
-        Returns:
-            How many there were.
-        """
-        ...
-
-    def reinforce(self, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
-        """Note a use of those that live, in place, and return how many there were.
-
-        Args:
-            ids: in one exact namespace.
-            namespace: that.
-            spacing_us: a use that comes so many microseconds after the one before, or is the first one, strengthens.
-        """
-        ...
-
     def mark_final(self, rids: Sequence[int]) -> None:
         """Mark those rows that still exist as final, in place."""
         ...

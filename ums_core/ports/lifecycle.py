@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from ums_core.records import Filter, Memory, Namespace
+from ums_core.records import Draft, Filter, Memory, Namespace
 from ums_core.records.lifecycle import Forgetting
 
 __all__ = ["Lifecycle"]
@@ -60,6 +60,24 @@ class Lifecycle(Protocol):
 
         Raises:
             InvalidInput: a number out of range.
+        """
+        ...
+
+    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+        """Store a memory that is true in place of another one, archive that, and return the new one.
+
+        The old one is true until the new one's ``valid_from``, from now on where the draft does not say. A search
+        finds it only with ``include_archived``, or ``as_of`` a moment before. ``undo`` of the batch that
+        ``history(old_id)`` names takes the new one back.
+
+        Args:
+            old_id: of a memory that lives.
+            draft: what is true; its namespace is that of the old one, its id an own one or none.
+            namespace: the whole namespace, not a prefix.
+
+        Raises:
+            MemoryNotFound: there is no such memory, or it is in the archive; nothing was written.
+            InvalidInput: another namespace, or an id that a memory has; nothing was written.
         """
         ...
 

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from ums_core.errors import InvalidQuery
-from ums_core.records.check import check_label, check_namespace, check_text
+from ums_core.records.check import check_label, check_namespace, check_text, check_time
 from ums_core.records.filter import Filter
 from ums_core.records.memory import TEXT, Memory, Namespace, Vector
 
@@ -57,6 +58,10 @@ class Query:
             order of their best hit; None keeps the best first.
         max_tokens: estimated tokens of all that comes back, hits and context; what does not fit is left out, and the
             next best is tried.
+        include_archived: whether the archive is searched as well, by exact comparison, linear in its size: what was
+            summarised, superseded, or forgotten and can still be brought back.
+        as_of: answer as of this moment: only what was stored, or valid by its ``valid_from``, and not yet superseded,
+            summarised or forgotten by then. Versions that ``add`` and ``update`` replaced are not kept.
         use_cross_encoder: whether a cross-encoder reorders the best hits, about twenty; None leaves it to the setting.
         channel: whom a dual store asks: ``personal`` never leaves the device. A store of one place does not look at it.
 
@@ -82,6 +87,8 @@ class Query:
     context: int = 0
     group: Literal["session"] | None = None
     max_tokens: int | None = None
+    include_archived: bool = False
+    as_of: datetime | None = None
     use_cross_encoder: bool | None = None
     channel: Channel = "personal"
 
@@ -110,6 +117,7 @@ class Query:
             put(self, "weights", _weights(self.weights))
         self._check_answer()
         self._check_rerank()
+        self._check_past()
 
     def _check_answer(self) -> None:
         """Check what shapes the answer; the defaults need no look."""
@@ -141,6 +149,18 @@ class Query:
             share = getattr(self, name)
             if share is not None and not 0 <= _finite(share, name) <= 1:
                 raise InvalidQuery(f"{name} must lie between 0, {nothing}, and 1, got {share!r}")
+
+    def _check_past(self) -> None:
+        if not isinstance(self.include_archived, bool):
+            raise InvalidQuery(f"include_archived must be True or False, got {self.include_archived!r}")
+        if self.as_of is not None:
+            check_time(self.as_of, "as_of")
+        elif not self.include_archived:
+            return
+        shapes = ("context", "group", "max_tokens", "diversity", "recency", "explain", "use_cross_encoder")
+        shaped = [name for name in shapes if getattr(self, name)]
+        if shaped:
+            raise InvalidQuery(f"{', '.join(shaped)} cannot be had of the archive; leave it out, or ask what lives")
 
     def _check_rerank(self) -> None:
         if self.use_cross_encoder is None:

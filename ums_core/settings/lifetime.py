@@ -1,5 +1,7 @@
 """How long memories stay."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from ums_core.settings.section import Section
@@ -8,11 +10,21 @@ __all__ = ["LifetimeSettings"]
 
 
 class LifetimeSettings(Section):
-    """How long what was forgotten may come back."""
+    """How long what is remembered stays, and what was forgotten may come back."""
 
     undo_days: float = Field(
         default=30.0,
         ge=0,
         le=36525,
         description="Days in which what was forgotten can be brought back by undo; 0 is not at all.",
+    )
+    ttl_s: dict[str, Annotated[float, Field(gt=0, le=3_155_760_000)]] = Field(
+        default_factory=dict,
+        description="Seconds that new memories stay that name no end themselves, by namespace, its labels joined by a "
+        "slash (%2F within one): the longest prefix counts, an empty one is everything.",
+    )
+    refresh_on_read: bool = Field(
+        default=False,
+        description="Whether a memory with a time to live begins it anew when get or a search returns it. "
+        "Every such read then writes.",
     )

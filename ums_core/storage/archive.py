@@ -1,19 +1,20 @@
 """What is asked of the archive of one database, and what is put into it and taken out."""
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ums_core.errors import MemoryNotFound
+from ums_core.errors import InvalidField, MemoryNotFound
 from ums_core.ports.forgetting import Standing
 from ums_core.ports.ledger import Archiving
 from ums_core.records import Filter, Memory, Namespace, Receipt
 from ums_core.records.match import micros
-from ums_core.storage import forgetting, shelf
+from ums_core.storage import forgetting, in_place, shelf
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.erase import erase
-from ums_core.storage.reading import find_nid, read_memories
+from ums_core.storage.reading import find_nid, identities, read_memories
 from ums_core.storage.table import encode_namespace
 from ums_core.storage.transaction import SqlTransaction
 
@@ -51,7 +52,12 @@ class Archive:
 
     def reinforce(self, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
         """Note a use of those that live, and return how many there were."""
-        return self._database.write(lambda tx: tx.reinforce(ids, namespace, spacing_us))
+
+        def work(tx: SqlTransaction) -> int:
+            nid = find_nid(tx.connection, encode_namespace(namespace))
+            return 0 if nid is None else in_place.reinforce(tx.connection, nid, ids, tx.now, spacing_us)
+
+        return self._database.write(work)
 
     def standing(self, namespace: Namespace, condition: Filter | None) -> Standing:
         """All that live under a namespace prefix and meet a condition; see the port."""
@@ -82,6 +88,48 @@ class Archive:
     def erase(self, ids: Sequence[str], namespace: Namespace) -> Receipt:
         """Delete for good, in the database."""
         return self._database.write(lambda tx: erase(tx, ids, namespace, self._database.database_id))
+
+    def supersede(
+        self, old_id: str, namespace: Namespace, write: Callable[[SqlTransaction], Memory], new_id: str
+    ) -> Memory:
+        """Store a successor and archive what it supersedes, in one transaction.
+
+        Args:
+            old_id: of what is superseded.
+            namespace: of both.
+            write: stores the successor, which says since when it is valid.
+            new_id: of the successor; no memory has it.
+
+        Raises:
+            MemoryNotFound: there is no such memory that lives.
+            InvalidField: there is a memory of the new id.
+        """
+
+        def work(tx: SqlTransaction) -> Memory:
+            nid = find_nid(tx.connection, encode_namespace(namespace))
+            place = namespace, -1 if nid is None else nid
+            (old,) = read_memories(tx.connection, [old_id], place, vectors=False)
+            if old is None or (old.expires_at is not None and old.expires_at <= tx.now):
+                raise MemoryNotFound(f"no memory {old_id!r} lives in namespace {namespace!r}, so nothing is superseded")
+            if _either(tx.connection, place, [new_id]) != [None]:
+                raise InvalidField(f"there is a memory {new_id!r} already; give the successor an id of its own")
+            new = write(tx)
+            rids = [int(row[0]) for row in identities(tx.connection, place[1], [old_id])]
+            batch = uuid.uuid4().hex
+            tx.archive(rids, Archiving(why="superseded", batch=batch, under=new.id, valid_to=new.valid_from))
+            return new
+
+        return self._database.write(work)
+
+    def refresh(self, ids: Sequence[str], namespace: Namespace) -> None:
+        """Let the time to live of those that have one begin anew."""
+
+        def work(tx: SqlTransaction) -> None:
+            nid = find_nid(tx.connection, encode_namespace(namespace))
+            if nid is not None:
+                in_place.refresh(tx.connection, nid, ids, tx.now)
+
+        self._database.write(work)
 
     def undo(self, batch: str) -> int:
         """Take a batch back, as far as its time has not ended, and return how many memories live again."""
@@ -151,7 +199,7 @@ def _purged(tx: SqlTransaction, limit: int) -> int:
             "SELECT nid, id FROM main.archived WHERE until <= ? ORDER BY until LIMIT ?", (micros(tx.now), limit)
         ).fetchall()
     )
-    return sum(tx.drop(nid, ids) for nid, ids in by_nid.items())
+    return sum(len(shelf.drop_whole(tx.connection, nid, ids)) for nid, ids in by_nid.items())
 
 
 def _swept(tx: SqlTransaction, limit: int) -> int:

@@ -14,7 +14,7 @@ from ums_core.records.match import micros
 from ums_core.storage.connect import Connection
 from ums_core.storage.table import ARCHIVED_COLUMNS, INSERTED, ORDINAL_BITS, chunked, decode_archived
 
-__all__ = ["Held", "drop", "find", "memories", "put", "take", "under"]
+__all__ = ["Held", "drop", "drop_whole", "find", "memories", "put", "take", "under"]
 
 _OWN = ", ".join(INSERTED)
 _PUT = (
@@ -106,6 +106,17 @@ def drop(connection: Connection, rids: Sequence[int]) -> None:
     connection.executemany(
         "DELETE FROM main.archived_passages WHERE pid >= ? AND pid < ?", [_span(rid) for rid in rids]
     )
+
+
+def drop_whole(connection: Connection, nid: int, ids: Sequence[str]) -> list[str]:
+    """Delete archived memories for good, with all that is archived under them, and return which there were."""
+    gone: list[str] = []
+    while ids:
+        held = find(connection, nid, ids)
+        drop(connection, [row[0] for row in held])
+        gone += [row[1] for row in held]
+        ids = [id_ for _, id_, _ in under(connection, nid, [row[1] for row in held])]
+    return gone
 
 
 def _span(rid: int) -> tuple[int, int]:

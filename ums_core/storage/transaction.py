@@ -228,30 +228,6 @@ class SqlTransaction:
         self.archive(rids, Archiving(why="consolidated", batch=batch, under=id_))
         return None
 
-    def drop(self, nid: int, ids: Sequence[str]) -> int:
-        """Delete archived memories for good, with all that is archived under them, and return how many there were."""
-        gone = 0
-        while ids:
-            held = shelf.find(self.connection, nid, ids)
-            shelf.drop(self.connection, [row[0] for row in held])
-            gone += len(held)
-            ids = [id_ for _, id_, _ in shelf.under(self.connection, nid, [row[1] for row in held])]
-        return gone
-
-    def reinforce(self, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
-        """Note a use of those that live, in place, and return how many there were; see the port."""
-        now = micros(self.now)
-        nid = self._find_nid(namespace)
-        return sum(
-            self.connection.execute(
-                "UPDATE main.memories SET accesses = accesses + (accesses = 0 OR ? - last_accessed_at >= ?), "
-                "last_accessed_at = max(last_accessed_at, ?) "
-                "WHERE nid = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)",
-                (now, spacing_us, now, nid, id_, now),
-            ).rowcount
-            for id_ in dict.fromkeys(ids)
-        )
-
     def mark_final(self, rids: Sequence[int]) -> None:
         """Mark rows as final; see the port."""
         self.connection.executemany("UPDATE main.memories SET final = 1 WHERE rid = ?", [(rid,) for rid in rids])

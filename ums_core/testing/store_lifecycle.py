@@ -2,13 +2,13 @@
 
 # ruff: noqa: D102  # a test's name is the behaviour
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ums_core.errors import InvalidInput, MemoryNotFound
 from ums_core.ports import MemoryStore
-from ums_core.records import Draft
+from ums_core.records import Draft, Query
 from ums_core.testing.store_case import StoreCase, everything, ids_of
 
 __all__ = ["StoreLifecycle"]
@@ -93,6 +93,23 @@ class StoreLifecycle(StoreCase):
     def test_a_number_out_of_range_is_refused(self, store: MemoryStore, wrong: dict[str, object]) -> None:
         with pytest.raises(InvalidInput):
             store.forget(**wrong)  # type: ignore[arg-type]  # that is the point
+
+    def test_a_correction_takes_the_place_of_what_it_corrects(self, store: MemoryStore) -> None:
+        store.add([self.faded("old", 0.5, text="zebra", namespace=("n",))])
+        new = store.supersede("old", self.faded("new", 0.5, text="zebra crossing"), namespace=("n",))
+        assert (new.id, new.namespace, new.valid_from is None) == ("new", ("n",), False)
+        assert store.get(["old", "new"], namespace=("n",)) == [None, new]
+        assert ids_of([hit.memory for hit in store.search(Query(text="zebra", mode="keyword"))]) == ["new"]
+        hits = store.search(Query(text="zebra", mode="keyword", include_archived=True))
+        old = {hit.memory.id: hit.memory for hit in hits}["old"]
+        assert (old.archived, old.under, old.valid_to) == ("superseded", "new", new.valid_from)
+        assert new.valid_from is not None
+        moment = new.valid_from - timedelta(microseconds=1)
+        (then,) = store.search(Query(vector=self.vector("old"), as_of=moment, namespace=("n",)))
+        assert then.memory == old
+        assert then.similarity == pytest.approx(1, abs=1e-3)
+        with pytest.raises(MemoryNotFound):
+            store.supersede("old", self.faded("newer", 0.5), namespace=("n",))
 
     def test_sources_are_read_in_their_order(self, store: MemoryStore) -> None:
         store.add([self.faded("a", 0.5), self.faded("b", 0.5), self.faded("sum", 0.5, source_ids=("b", "x", "a"))])

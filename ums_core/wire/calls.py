@@ -50,6 +50,7 @@ __all__ = [
     "reinforce",
     "scan",
     "search",
+    "supersede",
     "undo",
     "update",
 ]
@@ -240,6 +241,12 @@ def forget(  # noqa: PLR0913  # the verb that users know
         erase=check_flag(erase, "erase"),
         dry_run=check_flag(dry_run, "dry_run"),
     )
+
+
+def supersede(old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Call[Memory]:
+    """Correct a memory; see ``MemoryStore.supersede``."""
+    (draft,) = check_batch([draft], Draft)
+    return _call("supersede", old_id=check_label(old_id, "old_id"), draft=draft, namespace=check_namespace(namespace))
 
 
 def undo(batch: str) -> Call[int]:

@@ -168,6 +168,7 @@ VERBS: dict[str, Verb] = {
         _verb("expand", "/memories/expand", under="memories"),
         _verb("reinforce", "/memories/reinforce", writes=True, under="count"),
         _verb("forget", "/memories/forget", writes=True),
+        _verb("supersede", "/memories/supersede", writes=True),
         _verb("undo", "/memories/undo", writes=True, under="count"),
         _verb("health", "/health"),
         _verb("kv_put", "/kv/put", writes=True),
