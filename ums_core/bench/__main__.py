@@ -1,9 +1,10 @@
-"""``python -m ums_core.bench COMMAND``: each command is a module of this package."""
+"""``mem-bench COMMAND`` or ``python -m ums_core.bench COMMAND``: each command is a module of this package."""
 
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, cast
 
 from ums_core.errors import UMSError
@@ -14,6 +15,7 @@ COMMANDS = {
     "beir": "retrieval quality on a data set in BEIR's folder format",
     "consolidation": "what is still found after memories that are alike were merged, on long conversations",
     "crypto": "what encryption costs: a sealed store beside a plain one, in one run",
+    "dialogue": "what a store that forgets and summarises still knows of a conversation over months",
     "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
     "longmemeval": "retrieval quality on the official file of LongMemEval, abstentions apart",
     "search": "what a search costs by each way to rank, beside FAISS, Chroma and LangGraph's store, in one run",
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of one command: 0 when it ran, 2 when its input cannot be used."""
     given = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
-        prog="python -m ums_core.bench",
+        prog="mem-bench" if Path(sys.argv[0]).stem == "mem-bench" else "python -m ums_core.bench",
         description="Benchmarks of UMS, offline. 'COMMAND --help' shows the options and the output of one.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

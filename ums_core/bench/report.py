@@ -4,14 +4,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ums_core.errors import MissingExtra
 
-__all__ = ["Bar", "Interval", "interval", "plot", "print_table"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Bar", "Interval", "interval", "new_figure", "plot", "print_table"]
 
 Interval = tuple[float, float]
 _RESAMPLES = 1000
@@ -112,3 +115,16 @@ def plot(path: Path, title: str, bars: Mapping[str, Mapping[str, tuple[float, In
     axes.set_title(title)
     figure.legend(loc="outside right upper", fontsize="small")
     figure.savefig(path)
+
+
+def new_figure(width: float) -> "Figure":
+    """A figure so many inches wide, without a window.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415  # of the extra "bench"
+    except ImportError as e:
+        raise MissingExtra("matplotlib is not installed; pip install 'ums-core[bench]'") from e
+    return Figure(figsize=(width, 4), layout="constrained")

@@ -20,7 +20,7 @@ from ums_core.records.distinct import Distinct, Duplicate, Duplicates
 from ums_core.records.lifecycle import Consolidation
 from ums_core.records.maintenance import Maintenance, Step
 from ums_core.records.memory import TEXT
-from ums_core.storage.archive import Archive
+from ums_core.storage.archive import Archive, reinforced
 from ums_core.storage.database import Database
 from ums_core.storage.lease import Lease
 from ums_core.storage.levels import SqlLevels
@@ -163,7 +163,8 @@ class LocalTending:
         if (tags, importance) != (memory.tags, memory.importance):
             patch = Patch(id=id_, namespace=said.namespace, changes={"tags": tags, "importance": importance})
             stored(tx, self._ingest.prepare(patched(tx, [patch])))
-        tx.reinforce([id_], said.namespace, round(self._habits.dynamics.spacing_hours * _HOUR_US))
+        spacing = round(self._habits.dynamics.spacing_hours * _HOUR_US)
+        reinforced(tx, [id_], said.namespace, spacing)
 
 
 def stored(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:

@@ -18,7 +18,7 @@ from ums_core.storage.reading import find_nid, identities, read_memories
 from ums_core.storage.table import encode_namespace
 from ums_core.storage.transaction import SqlTransaction
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "reinforced"]
 
 # So many come back in one transaction.
 _BATCH = 256
@@ -52,12 +52,7 @@ class Archive:
 
     def reinforce(self, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
         """Note a use of those that live, and return how many there were."""
-
-        def work(tx: SqlTransaction) -> int:
-            nid = find_nid(tx.connection, encode_namespace(namespace))
-            return 0 if nid is None else in_place.reinforce(tx.connection, nid, ids, tx.now, spacing_us)
-
-        return self._database.write(work)
+        return self._database.write(lambda tx: reinforced(tx, ids, namespace, spacing_us))
 
     def standing(self, namespace: Namespace, condition: Filter | None) -> Standing:
         """All that live under a namespace prefix and meet a condition; see the port."""
@@ -164,6 +159,12 @@ class Archive:
                 ).fetchone()[0]
                 for table, column in conditions
             )
+
+
+def reinforced(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
+    """Note a use of those that live, and return how many there were."""
+    nid = find_nid(tx.connection, encode_namespace(namespace))
+    return 0 if nid is None else in_place.reinforce(tx.connection, nid, ids, tx.now, spacing_us)
 
 
 def _undone(tx: SqlTransaction, batch: str, after: int) -> int | None:
