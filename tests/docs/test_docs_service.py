@@ -5,9 +5,11 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ums_core import UnifiedSettings
 from ums_core.service import reference
@@ -62,3 +64,27 @@ def test_prometheus_takes_the_alerts() -> None:
 def test_every_field_of_a_log_line_and_every_scope_is_documented() -> None:
     assert all(field in HOW_TO for field in FIELDS)
     assert all(f"`{scope}`" in HOW_TO for scope in SCOPES)
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    command = [hadolint, "--failure-threshold", "style", DOCS / "deploy/Dockerfile"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "")
+
+
+def test_the_compose_file_confines_what_it_starts_and_names_what_exists() -> None:
+    compose = yaml.safe_load((DOCS / "deploy/compose.yml").read_text(encoding="utf-8"))
+    assert set(compose["services"]) == {"ums", "prometheus", "qdrant"}
+    ours = compose["services"]["ums"]
+    assert (ours["read_only"], ours["cap_drop"], ours["security_opt"]) == (True, ["ALL"], ["no-new-privileges:true"])
+    assert (DOCS / "deploy" / ours["build"]["context"] / ours["build"]["dockerfile"]).is_file()
+    places = [place.partition(":")[0] for service in compose["services"].values() for place in service["volumes"]]
+    assert {place for place in places if not place.startswith(".")} == set(compose["volumes"])
+    made = {"./prometheus.token"}  # by the command in the README
+    assert all((DOCS / "deploy" / place).is_file() for place in places if place.startswith(".") and place not in made)
+    # Reached from this machine alone, and Qdrant not even from there.
+    assert all(
+        port.startswith("127.0.0.1:") for service in compose["services"].values() for port in service.get("ports", ())
+    )
+    assert "ports" not in compose["services"]["qdrant"]

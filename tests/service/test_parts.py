@@ -129,6 +129,10 @@ def test_a_log_line_holds_what_is_on_the_list_and_of_a_stranger_only_that_it_spo
     assert "text" not in FIELDS
     stranger = logging.makeLogRecord({"name": "httpx", "msg": SECRET})
     assert line_of(stranger)["event"] == "not shown"
+    socket_ = {"name": "uvicorn.error", "msg": '%s - "WebSocket %s" [accepted]', "args": ("127.0.0.1:1", f"/?{SECRET}")}
+    assert line_of(logging.makeLogRecord(socket_))["event"] == '%s - "WebSocket %s" [accepted]'
+    listens = {"name": "uvicorn.error", "msg": "Uvicorn running on %s", "args": ("http://127.0.0.1:1",)}
+    assert line_of(logging.makeLogRecord(listens))["event"] == "Uvicorn running on http://127.0.0.1:1"
     try:
         int(SECRET)
     except ValueError:

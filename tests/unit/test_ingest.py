@@ -282,3 +282,24 @@ def test_a_file_goes_to_the_side_that_is_named(monkeypatch: pytest.MonkeyPatch, 
     missed = ums("--db", "m.db", "search", "does ice sink?", "--channel", "both")
     assert missed.exit_code == 0
     assert "the global side did not answer: " in missed.stderr
+
+
+def test_a_service_takes_a_file_as_a_stream(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n\n".join(f"paragraph {number}" for number in range(40)))
+    (tmp_path / "b.jsonl").write_text('{"text": "fits"}\n' + json.dumps({"text": "too long " * 400}) + "\n")
+    settings = UnifiedSettings.for_testing(service={"max_body_bytes": 2048})
+    with serving(settings) as service:
+        monkeypatch.setenv("AI_CHANNEL", "global")
+        monkeypatch.setenv("AI_REMOTE__URL", service.url)
+        monkeypatch.setenv("AI_REMOTE__TOKEN", service.token("acme"))
+        for _ in range(2):
+            told = ums("ingest", "a.txt", "--json")
+            assert json.loads(told.stdout)["memories"] == 40
+        (tmp_path / "c.jsonl").write_text(json.dumps({"text": "far too long " * 4000}) + "\n")
+        with service.store("acme") as shared:
+            assert {memory.position for memory in shared.scan().memories} == set(range(40))
+            for name in ("b.jsonl", "c.jsonl"):
+                refused = ums("ingest", name)
+                assert refused.exit_code != 0
+                assert "too_large" in refused.stderr
+            assert shared.count() == 41

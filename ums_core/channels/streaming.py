@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ums_core.channels.transport import Transport
-from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, TryLater
+from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, TooLarge, TryLater
 from ums_core.records import Draft
 from ums_core.records.event import Event
 from ums_core.wire.problem import load_problem
@@ -20,6 +20,8 @@ __all__ = ["follow", "send"]
 
 # Unanswered drafts at one moment; the service takes twice as many before it reads no more.
 _WINDOW = 16
+# Why a peer closes a WebSocket (RFC 6455).
+_TOO_BIG = 1009
 _STREAM, _EVENTS = "/v1/stream", "/v1/events"
 
 
@@ -30,6 +32,7 @@ def send(transport: Transport, drafts: Iterable[tuple[str, Draft]]) -> Iterator[
 
     Raises:
         TryLater, ServiceUnreachable: as many connections in a row as ``attempts`` brought no answer.
+        TooLarge: a draft is more than twice as large as the service takes.
         UMSError: the service lets this token send none.
     """
     coming = iter(drafts)
@@ -89,6 +92,8 @@ class _Socket:
         try:
             yield
         except self._broken as error:
+            if getattr(getattr(error, "rcvd", None), "code", None) == _TOO_BIG:
+                raise TooLarge("a draft is far larger than the service takes; split it") from error
             raise ServiceUnreachable("the service broke off a stream") from error
 
 

@@ -1,6 +1,7 @@
 """``ums ingest``: files become memories."""
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Annotated, Literal, TextIO
 
 import typer
 
-from ums_core import Draft, open_channel
+from ums_core import Draft, MemoryStore, RemoteStore, open_channel
 from ums_core.cli.context import namespace_of, of
 from ums_core.cli.show import print_json, progress, tell
 from ums_core.cli.sources import Format, drafts_of, format_of
@@ -43,12 +44,13 @@ def ingest(  # noqa: PLR0913  # each is an option of the command line
     channel: Annotated[
         Literal["personal", "global"], typer.Option(help="Which side of a dual store takes them.")
     ] = "personal",
-    batch: Annotated[int, typer.Option(min=1, help="How many are stored at once.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, help="How many are stored at once; a service takes a stream.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was stored as JSON.")] = False,
 ) -> None:
     """Store what a file holds: JSON lines, Markdown by section, text by paragraph, or the export of a chat.
 
-    The same file again changes nothing: what was broken off goes on where it was.
+    The same file again changes nothing: what was broken off goes on where it was. A service that is the channel, as
+    AI_CHANNEL says, takes them as a stream, which goes on after a broken connection.
     """
     count, sessions = 0, set[str]()
     place = _Place(namespace_of(namespace), session, channel)
@@ -57,8 +59,7 @@ def ingest(  # noqa: PLR0913  # each is an option of the command line
         known = format_of(source, "".join(ahead)) if form == "auto" else form
         drafts = _placed(drafts_of(chain(ahead, lines), known, source), place)
         with open_channel(of(ctx).settings()) as store:
-            for some in _batches(drafts, batch):
-                store.add(some, idempotency_key=_key(some))
+            for some in _stored(store, drafts, batch):
                 count += len(some)
                 sessions |= {draft.session for draft in some if draft.session}
                 step(*read())
@@ -99,6 +100,26 @@ def _placed(drafts: Iterable[Draft], options: _Place) -> Iterator[Draft]:
     for draft in drafts:
         where = options.namespace + draft.namespace
         yield replace(draft, namespace=where, session=options.session or draft.session, channel=options.channel)
+
+
+def _stored(store: MemoryStore, drafts: Iterable[Draft], batch: int) -> Iterator[list[Draft]]:
+    """Store drafts, and give them as they become durable: one by one from the stream of a service, else in batches."""
+    if not isinstance(store, RemoteStore):
+        for some in _batches(drafts, batch):
+            store.add(some, idempotency_key=_key(some))
+            yield some
+        return
+    sent = deque[Draft]()
+
+    def keyed() -> Iterator[tuple[str, Draft]]:
+        for draft in drafts:
+            sent.append(draft)
+            yield _key([draft]), draft
+
+    for ack in store.stream(keyed()):
+        if ack.error is not None:
+            raise ack.error
+        yield [sent.popleft()]
 
 
 def _batches(drafts: Iterable[Draft], size: int) -> Iterator[list[Draft]]:

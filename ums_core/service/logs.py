@@ -13,8 +13,9 @@ __all__ = ["FIELDS", "JsonLines", "crash_of", "written"]
 # All that a line may hold, beside time, level, logger and event. Ids and tenants come as keyed hashes.
 FIELDS = ("request_id", "route", "method", "status", "ms", "tenant", "code", "items", "crash")
 
-# Whose messages are constant sentences and paths of ours; of any other logger only that it spoke is told.
-_OURS = ("ums_core", "uvicorn.error")
+# Whose messages are constant sentences; of any other logger only that it spoke is told. Uvicorn's hold whole URLs, and
+# are told without what it fills in, except where it says on which address it listens.
+_OURS, _SERVER, _LISTENS = "ums_core", "uvicorn.error", "Uvicorn running on "
 
 
 class JsonLines(logging.Formatter):
@@ -26,12 +27,19 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage() if record.name.startswith(_OURS) else "not shown",
+            "event": _event(record),
         }
         line |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
         if record.exc_info and record.exc_info[0] is not None:
             line["crash"] = crash_of(record.exc_info[1])
         return json.dumps(line)
+
+
+def _event(record: logging.LogRecord) -> str:
+    sentence = str(record.msg)
+    if record.name.startswith(_OURS) or (record.name == _SERVER and sentence.startswith(_LISTENS)):
+        return record.getMessage()
+    return sentence if record.name == _SERVER else "not shown"
 
 
 def crash_of(error: BaseException | None) -> dict[str, object]:

@@ -84,7 +84,8 @@ def _options(settings: UnifiedSettings) -> dict[str, Any]:
         "timeout_graceful_shutdown": int(own.time_budget + _GRACE_S),
         "limit_concurrency": _CONNECTIONS_FOR_EACH * (own.max_in_flight + own.max_streams),
         "h11_max_incomplete_event_size": _HEADER_BYTES,
-        "ws_max_size": own.max_body_bytes,
+        # What is somewhat too large is answered; beyond that the connection is closed.
+        "ws_max_size": 2 * own.max_body_bytes,
         "ssl_certfile": own.tls_certificate or None,
         "ssl_keyfile": own.tls_key or None,
     }
