@@ -27,11 +27,12 @@ from ums_core.service.edge import Edge, Endpoint
 from ums_core.service.health import Checkup
 from ums_core.service.legacy import LEGACY
 from ums_core.service.metrics import Metrics, Unwatched, Watch
+from ums_core.service.opening import Opening
 from ums_core.service.rates import Rates
 from ums_core.service.scheduler import Scheduler
 from ums_core.service.stream import EVENTS, STREAM, Streams
 from ums_core.service.tenants import Tenants
-from ums_core.service.tokens import DEFAULT_TENANT, Tenant, Tokens, tokens_path
+from ums_core.service.tokens import Tokens, tokens_path
 from ums_core.service.tracing import Tracer
 from ums_core.settings import UnifiedSettings
 from ums_core.wire.schema import VERBS, Verb
@@ -55,7 +56,8 @@ class _Service(FastAPI):
 def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
     """The service as an ASGI application; its lifespan opens and closes the stores.
 
-    ``app.state.memory_store`` is the store of the tenant ``default``, which is the database of the settings.
+    ``app.state.memory_store`` is the store of the tenant ``default``, which is the database of the settings; None while
+    the key service does not answer.
 
     Args:
         settings: None reads the environment and ``.env``.
@@ -78,7 +80,10 @@ def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
             stack.enter_context(logs.written(settings.monitoring.log_level))
             stack.push_async_callback(rates.close)
             stack.push_async_callback(tenants.close)
-            app.state.memory_store = await stack.enter_async_context(tenants.store(Tenant(DEFAULT_TENANT)))
+            app.state.memory_store = None
+            opening = Opening(tenants, checkup, lambda store: setattr(app.state, "memory_store", store))
+            stack.push_async_callback(opening.end)
+            await opening.begin()
             scheduler = Scheduler(tenants, tokens, watch, settings.maintenance.interval)
             rounds = asyncio.create_task(scheduler.run()) if settings.maintenance.interval else None
             yield

@@ -25,6 +25,7 @@ class Checkup:
         self._found: list[Health] = []
         self._broken: list[str] = []
         self.stopping = False
+        self.waiting_for: str | None = None
 
     async def stores(self) -> list[Health]:
         """How each open store is."""
@@ -45,6 +46,8 @@ class Checkup:
         reasons = {health.status for health in stores} - {"ok"} | set(self._broken)
         if self.stopping:
             reasons.add("stopping")
+        if self.waiting_for is not None:
+            reasons.add(self.waiting_for)
         if not reasons:
             return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "unavailable", "reasons": sorted(reasons)}, _UNAVAILABLE, {"Retry-After": "1"})
