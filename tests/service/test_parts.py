@@ -193,6 +193,7 @@ def exposed() -> bytes:
     metrics.request("/memory/add", "POST", 200, 0.1)
     metrics.verb("add", 0.1)
     metrics.embedded(3, 0.1)
+    metrics.indexed(3, 0.1)
     metrics.error("forbidden")
     metrics.fallback()
     return metrics.exposition(12, [])[0]
@@ -257,6 +258,7 @@ def test_unwatched_counts_nothing() -> None:
     watch.request("", "", 0, 0)
     watch.verb("", 0)
     watch.embedded(0, 0)
+    watch.indexed(0, 0)
     watch.error("")
     watch.fallback()
     watch.streams(1)

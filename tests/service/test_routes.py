@@ -274,6 +274,9 @@ def test_metrics_are_for_a_token_that_may_read_them(served: Served) -> None:
     assert 'ums_requests_total{method="POST",route="/memory/add",status="200"} 12.0' in text
     assert 'ums_verb_duration_seconds_count{verb="add"} 12.0' in text
     assert "ums_embedded_texts_total 12.0" in text
+    # What was written is taken up by the first who asks.
+    served.client.post("/memory/search", headers=auth, json={"query": "zebra"})
+    assert "ums_indexed_rows_total 12.0" in served.client.get("/metrics", headers=auth).text
     assert 'ums_errors_total{code="forbidden"} 1.0' in text
 
 

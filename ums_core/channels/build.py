@@ -35,6 +35,7 @@ def open_store(
     embedder: Embedder | None = None,
     reranker: Reranker | None = None,
     clock: Callable[[], datetime] = _now,
+    indexed: Callable[[int, float], None] | None = None,
 ) -> LocalStore:
     """A store on the database that the settings name, created where it does not exist. Close it, or use ``with``.
 
@@ -43,6 +44,7 @@ def open_store(
         embedder: an object of your own, in place of the one that ``settings.model.embedder`` names.
         reranker: likewise, in place of the one that ``settings.ranking.cross_encoder`` names.
         clock: the current time in UTC.
+        indexed: told of each change that an index took up: how many rows came and went, and in how many seconds.
 
     Raises:
         SettingsError: the settings name something that does not exist.
@@ -58,7 +60,7 @@ def open_store(
     try:
         make = partial(_index, settings.database.backend, database, None if keys is None else keys.files)
         ingest = Ingest(embedder, database.binding, settings.model.dim_of, _spans, clock)
-        indexes = Indexes(database, make)
+        indexes = Indexes(database, make, indexed)
         rerank = _rerank(settings.ranking, reranker)
         kinds = settings.ranking.kind_of
         recency = Recency(clock, settings.dynamics.of())

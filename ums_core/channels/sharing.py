@@ -14,7 +14,9 @@ __all__ = ["sharing_embedder"]
 
 
 def sharing_embedder(
-    settings: UnifiedSettings, watch: Callable[[int, float], None]
+    settings: UnifiedSettings,
+    watch: Callable[[int, float], None],
+    indexed: Callable[[int, float], None] | None = None,
 ) -> Callable[[UnifiedSettings], LocalStore]:
     """What opens stores that share the weights of one embedder and one cross-encoder, and nothing else.
 
@@ -23,12 +25,13 @@ def sharing_embedder(
     Args:
         settings: name the embedder.
         watch: told of each embedding: how many texts, and how many seconds.
+        indexed: told of each change that an index took up: how many rows, and how many seconds.
     """
     shared = make_embedder(settings.model.embedder, settings.model.vector_dim)
     reader = SentenceTransformerReranker(settings.ranking.cross_encoder)
 
     def open_one(own: UnifiedSettings) -> LocalStore:
         embedder = None if shared is None else CachedEmbedder(Lent(shared, watch))
-        return open_store(own, embedder=embedder, reranker=reader)
+        return open_store(own, embedder=embedder, reranker=reader, indexed=indexed)
 
     return open_one

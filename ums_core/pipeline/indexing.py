@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
@@ -85,11 +86,13 @@ class Indexes:
     Args:
         journal: storage.
         make: an empty index of a modality, and the path of its snapshot.
+        told: called with how many rows came and went, and in how many seconds, each time that an index took some up.
     """
 
-    def __init__(self, journal: Journal, make: MakeIndex) -> None:
+    def __init__(self, journal: Journal, make: MakeIndex, told: Callable[[int, float], None] | None = None) -> None:
         self._journal = journal
         self._make = make
+        self._told = told
         self._held: dict[str, tuple[EmbedderIdentity, VectorIndex]] = {}
         self._paths: dict[str, Path] = {}
         # One at a time takes up changes: a committer, or a reader that found another process's commit.
@@ -201,7 +204,13 @@ class Indexes:
         _, index = self._held[modality]
         changes = [change for work in works if (change := work.change(modality, identity.dim)).seq > index.seq]
         if changes:
-            index.apply(changes[0] if len(changes) == 1 else _as_one(changes))
+            self._taken(index, changes[0] if len(changes) == 1 else _as_one(changes))
+
+    def _taken(self, index: VectorIndex, change: Change) -> None:
+        started = perf_counter()
+        index.apply(change)
+        if self._told is not None:
+            self._told(len(change.added) + len(change.removed), perf_counter() - started)
 
     def _catch_up(self) -> None:
         """Take up what waits, and then all else that storage holds at one moment."""
@@ -218,7 +227,7 @@ class Indexes:
                 else:
                     _, index = self._held[modality]
                     for change in self._journal.changes_since(index.seq, modality, identity.dim):
-                        index.apply(change)
+                        self._taken(index, change)
             self._seq = max(self._seq, head.seq)
 
     def _open(self, modality: str, identity: EmbedderIdentity, seq: int) -> None:

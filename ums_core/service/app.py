@@ -69,7 +69,7 @@ def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
     counting = settings.monitoring.enable_metrics and settings.monitoring.telemetry_level != "none"
     watch: Watch = Metrics() if counting else Unwatched()
     tokens = Tokens(tokens_path(settings.database.path))
-    tenants = Tenants(settings, sharing_embedder(settings, watch.embedded))
+    tenants = Tenants(settings, sharing_embedder(settings, watch.embedded, watch.indexed))
     rates = Rates(settings.service, watch.fallback)
     desk = Desk(Gate(tokens, rates), tenants, settings.service, watch, tokens)
     checkup = Checkup(tenants)

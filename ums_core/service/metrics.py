@@ -46,6 +46,10 @@ class Watch(Protocol):
         """Texts were embedded."""
         ...
 
+    def indexed(self, rows: int, seconds: float) -> None:
+        """An index took rows up."""
+        ...
+
     def error(self, code: str) -> None:
         """An error was answered."""
         ...
@@ -81,6 +85,9 @@ class Unwatched:
         """Count nothing."""
 
     def embedded(self, texts: int, seconds: float) -> None:
+        """Count nothing."""
+
+    def indexed(self, rows: int, seconds: float) -> None:
         """Count nothing."""
 
     def error(self, code: str) -> None:
@@ -128,6 +135,13 @@ class Metrics:
             "ums_embed_duration_seconds", "Time to embed texts.", buckets=_SECONDS, registry=registry
         )
         self._embedded = Counter("ums_embedded_texts", "Texts embedded.", registry=registry)
+        self._index_seconds = Histogram(
+            "ums_index_duration_seconds",
+            "Time of an index to take up what was committed.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._indexed = Counter("ums_indexed_rows", "Vectors that came to an index or went from it.", registry=registry)
         self._errors = Counter("ums_errors", "Errors answered, by their code.", ("code",), registry=registry)
         self._fallbacks = Counter(
             "ums_rate_storage_failures", "Times that the shared rate storage did not answer.", registry=registry
@@ -169,6 +183,11 @@ class Metrics:
         """Time an embedding."""
         self._embedded.inc(texts)
         self._embed_seconds.observe(seconds)
+
+    def indexed(self, rows: int, seconds: float) -> None:
+        """Time an index."""
+        self._indexed.inc(rows)
+        self._index_seconds.observe(seconds)
 
     def error(self, code: str) -> None:
         """Count an error."""
