@@ -1,5 +1,6 @@
 """What somebody may send who means no good: it is refused, breaks nothing, and is neither repeated nor written down."""
 
+import gzip
 import json
 import logging
 import random
@@ -103,6 +104,25 @@ def test_bad_input_is_refused_and_not_repeated(served: Served, what: str) -> Non
         assert CANARY not in answer.text
         assert answer.headers["content-type"] == "application/problem+json"
     assert served.client.post("/v1/memories/count", headers=auth, json={}).json() == {"count": 0}
+
+
+def test_a_compressed_body_is_taken_and_a_bomb_is_not(serve: Serve) -> None:
+    served = serve(service={"max_body_bytes": 65_536})
+    auth = served.auth()
+
+    def send(body: bytes, encoding: str = "gzip") -> int:
+        headers = {**auth, "Content-Encoding": encoding}
+        return served.client.post("/memory/add", headers=headers, content=body).status_code
+
+    small = json.dumps({"text": "zebra " * 1000}).encode()
+    packed = gzip.compress(small)
+    assert [send(packed), send(packed, "GZIP"), send(small, "identity")] == [200] * 3
+    bomb = gzip.compress(b'{"text": "' + b" " * 20_000_000)
+    assert len(bomb) < 65_536
+    assert send(bomb) == 413
+    wrong = [(small, "gzip"), (packed[:-9], "gzip"), (packed + b"1", "gzip"), (packed, "br"), (b"", "gzip")]
+    assert [send(body, encoding) for body, encoding in wrong] == [422] * 5
+    assert served.client.post("/v1/memories/count", headers=auth, json={}).json() == {"count": 3}
 
 
 def spoilt(body: bytes, chance: random.Random) -> bytes:

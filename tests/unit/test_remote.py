@@ -453,3 +453,28 @@ def test_a_dual_search_sends_what_the_policy_lists_and_nothing_else(server: Serv
     expected = {"host", "accept", "accept-encoding", "connection", "user-agent", "authorization", "content-type"}
     assert {name.lower() for name in headers} == expected | {"content-length"}
     assert headers["User-Agent"] == "ums-core"
+
+
+def test_a_large_body_is_compressed_where_a_service_elsewhere_takes_that(server: Server) -> None:
+    def taking(handler: Handler, _: Callable[[], None]) -> None:
+        handler.answer(200, b'{"count":0}', "application/json", Accept_Encoding="gzip")
+
+    def unpacking(handler: Handler, _: Callable[[], None]) -> None:
+        handler.serve(gzip.decompress(server.seen[-1][2]))
+
+    text = "water boils " * 1000
+    # An address of this machine that does not look like one.
+    elsewhere = server.url.replace("127.0.0.1", "0.0.0.0")  # noqa: S104  # nothing is bound
+    with RemoteStore(elsewhere, TOKEN, RemoteOptions(allow_insecure_transport=True)) as store:
+        server.faults += [taking, unpacking, taking]
+        store.count()
+        store.add([Draft(text=text)])
+        store.count()
+        store.count()
+    with RemoteStore(server.url, TOKEN) as store:
+        server.faults.append(taking)
+        store.count()
+        store.add([Draft(text=text)])
+    sent = [(headers.get("Content-Encoding"), len(body)) for _, headers, body in server.seen]
+    assert [encoding for encoding, _ in sent] == [None, "gzip", None, None, None, None]
+    assert sent[1][1] < 1000 < len(text) < sent[5][1]

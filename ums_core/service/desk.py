@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ums_core.errors import InvalidInput, Overloaded
 from ums_core.service.auth import Caller, Gate
-from ums_core.service.limits import bounded, items_of, read_body
+from ums_core.service.limits import bounded, inflated, items_of, read_body
 from ums_core.service.metrics import Watch, timed
 from ums_core.service.tenants import Tenants
 from ums_core.service.tokens import Tokens
@@ -29,6 +29,8 @@ _BUDGET_SHARE = 0.8
 # Larger bodies and answers are turned into JSON and back in a thread, so that nobody waits for them.
 _LARGE_BYTES = 65_536
 _LARGE_ITEMS = 50
+# Tells clients that they may compress what they send (RFC 9110, 12.5.3).
+_TAKEN = {"Accept-Encoding": "gzip"}
 
 Turn = Callable[[bytes], dict[str, Any]]
 
@@ -69,6 +71,9 @@ class Desk:
         """
         caller = await self.admit(request, SCOPE_OF[verb.name])
         body = await read_body(request.stream(), request.headers.get("content-length"), self.settings.max_body_bytes)
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        if encoding:
+            body = await asyncio.to_thread(inflated, body, encoding, self.settings.max_body_bytes)
         given = await asyncio.to_thread(turn, body) if len(body) > _LARGE_BYTES else turn(body)
         arguments = bounded(_keyed(given, request, verb), self.settings)
         items = items_of(arguments)
@@ -77,7 +82,7 @@ class Desk:
         result = await self.carry_out(caller, verb.name, arguments)
         size = len(result) if isinstance(result, list) else 1
         told = await asyncio.to_thread(verb.dump_reply, result) if size > _LARGE_ITEMS else verb.dump_reply(result)
-        return Response(told, headers=allowance.headers(), media_type=JSON)
+        return Response(told, headers={**allowance.headers(), **_TAKEN}, media_type=JSON)
 
     async def carry_out(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401  # what the verb returns
         """What the verb returns on the caller's store.

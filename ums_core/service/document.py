@@ -36,6 +36,8 @@ _REFUSALS = {
 }
 _OF_READS = (401, 403, 413, 422, 429, 500, 503)
 _OF_WRITES = (*_OF_READS, 404, 409, 507)
+# Reads that refuse a memory which does not exist, where others tell of it.
+_NAMING = frozenset({"expand"})
 _PROBLEM: dict[str, Any] = {
     "title": "Problem",
     "type": "object",
@@ -65,7 +67,7 @@ def of_verb(verb: "Verb", request: "type[BaseModel] | None") -> dict[str, Any]:
     extra: dict[str, Any] = {"security": _BEARER}
     if request is not None:
         extra["requestBody"] = {"required": True, "content": {JSON: {"schema": _ref(request)}}}
-    errors = _OF_WRITES if verb.writes else _OF_READS
+    errors = _OF_WRITES if verb.writes else (*_OF_READS, 404) if verb.name in _NAMING else _OF_READS
     return {
         "summary": verb.summary,
         "description": f"Needs the scope `{SCOPE_OF[verb.name]}`.",

@@ -1,14 +1,18 @@
 """How much one request may ask for: what is too much is refused, except hits, of which as many come as may."""
 
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ums_core.errors import TooLarge
+from ums_core.errors import InvalidInput, TooLarge
 from ums_core.records import Filter, Query
 from ums_core.settings import ServiceSettings
 
-__all__ = ["bounded", "items_of", "read_body"]
+__all__ = ["bounded", "inflated", "items_of", "read_body"]
+
+# Windows and a header as gzip writes them.
+_GZIP = 31
 
 
 async def read_body(chunks: AsyncIterator[bytes], declared: str | None, most: int) -> bytes:
@@ -31,6 +35,34 @@ async def read_body(chunks: AsyncIterator[bytes], declared: str | None, most: in
             raise TooLarge(f"the body is larger than {most} bytes")
         parts.append(chunk)
     return b"".join(parts)
+
+
+def inflated(body: bytes, encoding: str, most: int) -> bytes:
+    """The body as it was before it was compressed; never more than the most is made of it, whatever it says.
+
+    Args:
+        body: as it came.
+        encoding: the Content-Encoding; gzip, identity or nothing.
+        most: bytes.
+
+    Raises:
+        TooLarge: more than the most.
+        InvalidInput: another encoding, or not what the encoding makes.
+    """
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in {"gzip", "x-gzip"}:
+        raise InvalidInput("a body is compressed by gzip, or not at all")
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        out = stream.decompress(body, most + 1)
+    except zlib.error as error:
+        raise InvalidInput("the body is not what gzip makes") from error
+    if len(out) > most:
+        raise TooLarge(f"the body is larger than {most} bytes")
+    if not stream.eof or stream.unused_data:
+        raise InvalidInput("the body is not what gzip makes")
+    return out
 
 
 def bounded(arguments: Mapping[str, Any], settings: ServiceSettings) -> dict[str, Any]:
