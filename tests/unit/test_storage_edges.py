@@ -3,7 +3,9 @@
 import logging
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ums_core.errors import (
     DiskFull,
     EmbedderMismatch,
     IdempotencyConflict,
+    IndexRecovering,
     InvalidInput,
     InvalidText,
     MemoryNotFound,
@@ -273,6 +276,8 @@ def test_a_search_that_writers_never_leave_alone_answers_with_what_it_has(tmp_pa
             if self.store is not None and not self.busy:
                 self.busy = True
                 self.store.add([Draft(text="something else", namespace=("elsewhere",))])
+                # Which an index takes up when somebody asks for it.
+                self.store.health()
                 self.busy = False
             return NOW
 
@@ -391,3 +396,39 @@ def test_single_writes_wait_for_the_next_search_and_never_in_crowds(store: Local
                 hit.memory.id for hit in each.search(Query(text="violin", mode="vector", k=400))
             }
             assert not each.verify()
+
+
+@pytest.mark.needs_faiss
+def test_while_an_index_is_rebuilt_writes_are_refused_with_a_time_to_wait(tmp_path: Path) -> None:
+    chosen = UnifiedSettings(
+        database={"url": f"sqlite:///{tmp_path}/memory.db", "backend": "faiss"},
+        model={"embedder": "none", "vector_dim": 4},
+    )
+    vectors = np.random.default_rng(0).standard_normal((4100, 4))
+    with open_store(chosen) as store:
+        store.add([Draft(embedding=vectors[0])])
+        with store._indexes.held()["text"].recovery():
+            store.add([Draft(embedding=vector) for vector in vectors[1:]])
+            store.health()
+            with pytest.raises(IndexRecovering) as caught:
+                store.add([Draft(embedding=vectors[0])])
+            assert caught.value.retry_after_s > 0
+        store.settle()
+        store.add([Draft(embedding=vectors[0])])
+
+
+def test_who_wants_all_readers_back_waits_for_those_that_are_lent(store: LocalStore) -> None:
+    connector = store._database._connector
+
+    def alone() -> bool:
+        with connector.paused():
+            return not connector._lent
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        with connector.reader():
+            paused = elsewhere.submit(alone)
+            while not connector._paused:
+                time.sleep(0.001)
+            assert not paused.done()
+        assert paused.result(10)
+    assert store.count() == 0

@@ -203,8 +203,7 @@ class Indexes:
             self._held[modality] = identity, index
         _, index = self._held[modality]
         changes = [change for work in works if (change := work.change(modality, identity.dim)).seq > index.seq]
-        if changes:
-            self._taken(index, changes[0] if len(changes) == 1 else _as_one(changes))
+        self._taken(index, changes[0] if len(changes) == 1 else _as_one(changes))
 
     def _taken(self, index: VectorIndex, change: Change) -> None:
         started = perf_counter()
