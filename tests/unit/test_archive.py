@@ -140,7 +140,7 @@ def test_a_summary_takes_the_place_of_its_sources_in_one_change(store: LocalStor
     assert living(store) == ["c", "sum"]
     expanded = store.expand("sum")
     assert [(memory.archived, memory.under) for memory in expanded] == [("consolidated", "sum")] * 2
-    assert [replace(memory, archived=None, under=None) for memory in expanded] == [a, b]
+    assert [replace(memory, archived=None, under=None, batch=None) for memory in expanded] == [a, b]
     assert store.expand("c") == []
     with pytest.raises(MemoryNotFound, match="'nobody'"):
         store.expand("nobody")

@@ -67,8 +67,8 @@ class Lifecycle(Protocol):
         """Store a memory that is true in place of another one, archive that, and return the new one.
 
         The old one is true until the new one's ``valid_from``, from now on where the draft does not say. A search
-        finds it only with ``include_archived``, or ``as_of`` a moment before. ``undo`` of the batch that
-        ``history(old_id)`` names takes the new one back.
+        finds it only with ``include_archived``, or ``as_of`` a moment before. ``undo`` of the ``batch`` that it
+        has there takes the new one back.
 
         Args:
             old_id: of a memory that lives.

@@ -1,17 +1,12 @@
-"""What happens to memories over time: what fades, what was merged, what was put away, and who did it."""
+"""What happens to memories over time: what fades, what was merged, what was put away."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from ums_core.records.memory import Namespace
 from ums_core.records.receipt import Receipt
 
-__all__ = ["Action", "Change", "Cluster", "Consolidation", "Fading", "Forgetting"]
-
-Action = Literal[
-    "add", "replace", "delete", "erase", "expire", "consolidate", "forget", "supersede", "restore", "purge"
-]
+__all__ = ["Cluster", "Consolidation", "Fading", "Forgetting"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,27 +89,3 @@ class Consolidation:
     failed: int
     dry_run: bool
     complete: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One change of one memory. It holds no word of the memory.
-
-    Attributes:
-        at: when, in UTC.
-        id: of the memory.
-        action: what was done.
-        actor: who did it, as ``ums_core.acting_as`` says; empty where nobody did.
-        before: a keyed hash of what the memory was; None where it was not.
-        after: likewise, of what it is now.
-        batch: give it to ``undo``, where the change can be undone.
-    """
-
-    at: datetime
-    id: str
-    namespace: Namespace
-    action: Action
-    actor: str
-    before: str | None = None
-    after: str | None = None
-    batch: str | None = None

@@ -194,6 +194,7 @@ class Memory:
         valid_to: until when it was true; None of what still is.
         archived: why it is in the archive, where a search does not look unless told to; None of what is alive.
         under: id of the summary that stands for it, or of the memory that superseded it.
+        batch: what it was put into the archive with; ``undo`` takes it.
     """
 
     id: str
@@ -225,6 +226,7 @@ class Memory:
     valid_to: datetime | None = None
     archived: Archived | None = None
     under: str | None = None
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,6 @@ def standing(connection: Connection, namespace: Namespace, condition: Filter | N
         "ORDER BY m.birth",
         (micros(now), *values),
     ).fetchall()
-    # Row ids and moments lie below 2**53, or within microseconds of what they were.
     columns = np.array(rows, np.float64).reshape(len(rows), 7)
     rids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
     used = np.fromiter((row[4] for row in rows), np.int64, len(rows))

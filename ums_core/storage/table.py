@@ -52,7 +52,7 @@ INSERTED = (*_NAMES, "telling", "asks")
 SPEAKER, OCCURRED_AT = _NAMES.index("speaker"), _NAMES.index("occurred_at")
 COLUMNS = ", ".join(f"m.{name}" for name in _NAMES)
 # Of the table ``archived m``: those of a memory, and what became of it.
-ARCHIVED_COLUMNS = f"{COLUMNS}, m.why, m.under, m.valid_to"
+ARCHIVED_COLUMNS = f"{COLUMNS}, m.why, m.under, m.valid_to, m.batch"
 INSERT = f"INSERT INTO memories ({', '.join(INSERTED)}) VALUES ({', '.join('?' * len(INSERTED))})"
 INSERT_PASSAGE = "INSERT INTO passages (pid, modality, vector) VALUES (?, ?, ?)"
 
@@ -168,6 +168,7 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
             "valid_to": None,
             "archived": None,
             "under": None,
+            "batch": None,
         },
     )
     return memory
@@ -175,11 +176,12 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
 
 def decode_archived(values: Sequence[Any], namespace: Namespace) -> Memory:
     """A memory from the values of ``ARCHIVED_COLUMNS``."""
-    *own, why, under, valid_to = values
+    *own, why, under, valid_to, batch = values
     return replace(
         decode(own, namespace),
         archived=why,
         under=under,
+        batch=batch,
         valid_to=None if valid_to is None else moment(valid_to),
     )
 
