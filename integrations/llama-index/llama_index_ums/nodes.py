@@ -25,8 +25,9 @@ _ADDED = (CONTENT, KIND, "document_id", "doc_id", SOURCE)
 _KINDS: Mapping[str, type[BaseNode]] = {
     kind.class_name(): kind for kind in (Document, ImageDocument, ImageNode, IndexNode, Node, TextNode)
 }
-# Made once: json.dumps would make an encoder a call.
-_ENCODED = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Values that are JSON as they stand; others are written as LlamaIndex writes them.
+_PLAIN = frozenset({str, int, bool, type(None)})
+_APART = {"embedding", "text", "metadata"}
 
 
 def draft_of(node: BaseNode, namespace: tuple[str, ...], *, embedded: bool) -> Draft:
@@ -41,21 +42,31 @@ def draft_of(node: BaseNode, namespace: tuple[str, ...], *, embedded: bool) -> D
     Raises:
         InvalidInput: the text or the metadata holds what UTF-8 or JSON cannot.
     """
-    content: dict[str, Any] = node.model_dump(mode="json", exclude={"embedding"})
-    metadata: dict[str, Any] = content["metadata"]
+    metadata = node.metadata
+    apart = _APART if isinstance(node, TextNode) else _APART - {"text"}
+    if not metadata.keys().isdisjoint(_ADDED):
+        apart = apart - {"metadata"}
+    try:
+        # Straight to text: a dict in between would cost as much again.
+        content = node.model_dump_json(exclude=apart)
+    except ValueError:
+        # A lone surrogate: the core says where.
+        content = json.dumps(node.model_dump(mode="json", exclude=apart), ensure_ascii=False)
+    if not all(type(value) in _PLAIN for value in metadata.values()):
+        metadata = node.model_dump(mode="json", include={"metadata"})["metadata"]
     text = node.get_content(metadata_mode=MetadataMode.NONE)
-    if isinstance(node, TextNode):
-        content.pop("text", None)
-    if metadata.keys().isdisjoint(_ADDED):
-        content.pop("metadata", None)
     source = node.ref_doc_id or "None"
-    kept = {CONTENT: _ENCODED(content), KIND: node.class_name()}
-    kept |= dict.fromkeys(("document_id", "doc_id", SOURCE), source)
-    draft: dict[str, Any] = {"id": node.node_id, "namespace": namespace, "text": text, "metadata": {**metadata, **kept}}
-    if embedded and node.embedding is not None:
-        return Draft(**draft, embedding=node.embedding)
-    shown = node.get_content(metadata_mode=MetadataMode.EMBED)
-    return Draft(**draft, passages=() if shown == text else (Passage(text=shown),))
+    kept = {CONTENT: content, KIND: node.class_name(), "document_id": source, "doc_id": source, SOURCE: source}
+    vector = node.embedding if embedded else None
+    shown = text if vector is not None else node.get_content(metadata_mode=MetadataMode.EMBED)
+    return Draft(
+        id=node.node_id,
+        namespace=namespace,
+        text=text,
+        metadata={**metadata, **kept},
+        embedding=vector,
+        passages=() if shown == text else (Passage(text=shown),),
+    )
 
 
 def node_of(memory: Memory) -> BaseNode | None:
