@@ -1,7 +1,7 @@
 """Keys rotate while others write, and the process is killed: nothing acknowledged is lost, and former keys are gone.
 
-``UMS_THOROUGH=1`` kills 200 times at random, and at every step of a rotation, where pages are encrypted and where fields
-are sealed; every run does some of it.
+``UMS_THOROUGH=1`` kills 200 times at random, and at every step of a rotation, where pages are encrypted and where
+fields are sealed; every run does some of it.
 """
 
 import json
