@@ -81,7 +81,7 @@ def test_an_answer_takes_over_more_of_a_question_and_a_user_of_the_reply() -> No
     d = DIALOGUE
     said = d.after_question * 2.0 + d.session * 2.0 + d.answer + d.named_speaker + d.first_person
     np.testing.assert_allclose(placed(base, turns), [2.0 + d.session * 2.0 + d.question, said, 0.3 + 1.0, 1.0])
-    np.testing.assert_allclose(placed(base, turns, "What did you say?")[2], 0.3)
+    np.testing.assert_allclose(placed(base, turns, "What did you say?")[2], 0.0)
     np.testing.assert_allclose(placed(base, turns, "When was it?")[1], said + d.time)
 
 

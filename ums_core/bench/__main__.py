@@ -16,6 +16,7 @@ COMMANDS = {
     "consolidation": "what is still found after memories that are alike were merged, on long conversations",
     "crypto": "what encryption costs: a sealed store beside a plain one, in one run",
     "dialogue": "what a store that forgets and summarises still knows of a conversation over months",
+    "kinds": "retrieval quality on made-up chats with an assistant and on notes, signal by signal",
     "locomo": "retrieval quality on long conversations, beside BM25 and chance; no LLM involved",
     "longmemeval": "retrieval quality on the official file of LongMemEval, abstentions apart",
     "search": "what a search costs by each way to rank, beside FAISS, Chroma and LangGraph's store, in one run",

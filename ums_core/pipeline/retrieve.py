@@ -229,7 +229,7 @@ class Retrieve:
         for place, rid in enumerate(rids):
             vectors = [vector for vector in held.get(rid, ()) if len(vector) == len(asked.vector)]
             if vectors:
-                rows[place] = np.mean(vectors, axis=0)
+                rows[place] = vectors[0] if len(vectors) == 1 else np.mean(vectors, axis=0)
         return alike_by_vectors(rows)
 
     def _around(self, rids: Sequence[int], asked: "_Search") -> Around:

@@ -84,7 +84,7 @@ def contextual(
     if not asks_time:
         del signals["time"]
     if about_reply:
-        del signals["user"]
+        del signals["user"], signals["reply"]
     return {name: weights[name] * signal for name, signal in signals.items()}
 
 

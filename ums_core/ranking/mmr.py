@@ -42,8 +42,9 @@ def mmr(relevance: Floats, alike: Floats, diversity: float) -> list[int]:
 def alike_by_vectors(vectors: npt.NDArray[np.float32]) -> Floats:
     """Cosines of all pairs, shape (n, n), given rows of shape (n, d) of any length; a row of zeros is like no other."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = (vectors / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float64)
-    return np.asarray(units @ units.T)
+    units = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    # In this thread: a product of matrices may wake those of BLAS, which wait for each other when cores are busy.
+    return np.asarray(np.vecdot(units[:, None, :], units[None]), np.float64)
 
 
 def alike_by_words(texts: list[set[str]]) -> Floats:

@@ -37,8 +37,8 @@ class Profile:
         length: added per unit of ln(1 + telling words).
         time: added if the query asks when, and the memory names a time.
         date: added inside the day, month or year that the query names; halved with each week after it.
-        user: added to a user's turn in an assistant's dialogue, unless the query speaks of "you".
-        reply: part of the score of the assistant's reply that a user's turn takes over.
+        user: added to a user's turn in an assistant's dialogue, unless the query asks what the assistant said.
+        reply: part of the score of the assistant's reply that a user's turn takes over, likewise.
     """
 
     dense: float = 0.5

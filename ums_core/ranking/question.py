@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ums_core.ranking.conversation import Turns, contextual
 from ums_core.ranking.dates import When, date_in, nearness
-from ums_core.ranking.words import asks_time, words
+from ums_core.ranking.words import asks_reply, asks_time
 
 __all__ = ["HALF_LIFE_DAYS", "NO_QUESTION", "Question"]
 
@@ -24,7 +24,7 @@ class Question:
 
     Attributes:
         when: the date that it names.
-        about_reply: whether it speaks of "you", that is, of what an assistant said.
+        about_reply: whether it asks what an assistant said.
         asks_time: whether it asks when something was.
     """
 
@@ -35,7 +35,7 @@ class Question:
     @classmethod
     def of(cls, text: str) -> "Question":
         """Read a question; costs some microseconds."""
-        return cls(date_in(text), "you" in words(text), asks_time(text))
+        return cls(date_in(text), asks_reply(text), asks_time(text))
 
     def parts(self, scores: Floats, turns: Turns, weights: Mapping[str, Floats]) -> dict[str, Floats]:
         """What each signal beside the two shares contributes to the candidates, by its name.

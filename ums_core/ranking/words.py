@@ -8,6 +8,7 @@ __all__ = [
     "FIRST_PERSON",
     "NAMES_TIME",
     "STOP_WORDS",
+    "asks_reply",
     "asks_time",
     "cues",
     "heard",
@@ -50,6 +51,14 @@ _WHEN = re.compile(
     r"\b(?:when (?:did|was|were|is|are|will|does|do|has|have|had|would)|how long|what (?:date|day|month|year|time))\b",
     re.IGNORECASE,
 )
+# "Can you suggest a hotel?" asks for something new; "which one did you suggest?" for what was said.
+_REPLY = re.compile(
+    r"\b(?:(?:did|had) you"
+    r"|you (?:\w+ly )?(?!need\b|feed\b)(?:\w+ed|said|told|gave|wrote|made|had|found|sent|came|thought)"
+    r"|your (?:\w+ )?(?:answer|advice|recommendation|suggestion|reply|list|explanation|summary)s?"
+    r"|our (?:\w+ )?(?:chat|conversation|discussion|talk)s?|remind me)\b",
+    re.IGNORECASE,
+)
 
 
 def words(text: str) -> list[str]:
@@ -83,3 +92,8 @@ def heard(text: str) -> tuple[int, int]:
 def asks_time(text: str) -> bool:
     """Whether a question asks when something was, or for how long."""
     return _WHEN.search(text) is not None
+
+
+def asks_reply(text: str) -> bool:
+    """Whether a question to an assistant asks what it said itself."""
+    return _REPLY.search(text) is not None
