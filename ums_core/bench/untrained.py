@@ -41,7 +41,7 @@ def make_cross_encoder(folder: Path, words: Iterable[str], shape: Shape = MINILM
     )
     torch.manual_seed(0)
     layers, width, heads = shape
-    config = BertConfig(
+    config = BertConfig(  # type: ignore[call-arg]  # it takes the fields of its base, which are typed elsewhere
         vocab_size=len(names),
         hidden_size=width,
         num_hidden_layers=layers,
@@ -50,8 +50,9 @@ def make_cross_encoder(folder: Path, words: Iterable[str], shape: Shape = MINILM
         max_position_embeddings=_WINDOW,
         num_labels=1,
     )
-    BertForSequenceClassification(config).eval().save_pretrained(folder)
-    PreTrainedTokenizerFast(
+    model = BertForSequenceClassification(config).eval()  # type: ignore[no-untyped-call]  # typed in part
+    model.save_pretrained(folder)
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # as above
         tokenizer_object=tokenizer, pad_token=pad, unk_token=unknown, cls_token=start, sep_token=end,
         model_max_length=_WINDOW,
     ).save_pretrained(folder)  # fmt: skip
