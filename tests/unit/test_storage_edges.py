@@ -6,14 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from ums_core import Draft, EmbedderIdentity, LocalStore, Passage, Patch, Query, UnifiedSettings, open_store
+from ums_core import Draft, DualStore, EmbedderIdentity, LocalStore, Passage, Patch, Query, UnifiedSettings, open_store
+from ums_core.bench.report import new_figure
 from ums_core.channels import build
+from ums_core.channels.care import restore_store
 from ums_core.errors import (
     DiskFull,
     EmbedderMismatch,
@@ -22,12 +26,17 @@ from ums_core.errors import (
     InvalidInput,
     InvalidText,
     MemoryNotFound,
+    MissingExtra,
     StorageError,
 )
 from ums_core.storage.allowed import AllowedRows
+from ums_core.storage.complaint import explain
 from ums_core.storage.connect import Connector, load_driver
 from ums_core.storage.migrations import migrate
 from ums_core.storage.reembed import Aside
+from ums_core.storage.sealed_columns import views_of
+from ums_core.testing.sealed import SEALED
+from ums_core.wire import calls
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -432,3 +441,45 @@ def test_who_wants_all_readers_back_waits_for_those_that_are_lent(store: LocalSt
             assert not paused.done()
         assert paused.result(10)
     assert store.count() == 0
+
+
+def test_what_cannot_be_told_apart_is_said_as_the_driver_said_it(tmp_path: Path) -> None:
+    odd = sqlite3.OperationalError("user-defined function raised exception")
+    assert "user-defined function" in str(explain(odd, tmp_path))
+    with closing(sqlite3.connect(":memory:")) as empty:
+        assert list(views_of(empty)) == []
+
+
+def test_figures_need_the_extra_that_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtra, match="bench"):
+        new_figure(4)
+
+
+def test_whoever_waits_for_a_backup_is_told_how_far_it_is(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def note(done: int, whole: int) -> None:
+        told.append((done, whole))
+
+    chosen = UnifiedSettings.for_testing(database={"url": f"sqlite:///{tmp_path}/a/memory.db"}, security=SEALED)
+    with open_store(chosen) as store:
+        store.add([Draft(text="hello")])
+        store.backup(tmp_path / "backup", progress=note)
+    assert told[-1][0] == told[-1][1]
+    told.clear()
+    restore_store(tmp_path / "backup", chosen, overwrite=True, progress=note)
+    assert told[-1][0] == told[-1][1]
+
+
+def test_what_is_called_meanwhile_does_not_cross_a_network_and_what_is_shared_is_not_compared() -> None:
+    with pytest.raises(InvalidInput, match="name one"):
+        calls.consolidate(strategy=cast("Any", lambda *_: "a summary"))
+    with pytest.raises(InvalidInput, match="progress and cancel"):
+        calls.check_here(None, print)
+    with (
+        open_store(UnifiedSettings.for_testing()) as own,
+        open_store(UnifiedSettings.for_testing()) as shared,
+        pytest.raises(InvalidInput, match="global"),
+    ):
+        DualStore(own, shared).add_distinct([Draft(text="for all", channel="global")])

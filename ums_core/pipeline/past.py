@@ -76,13 +76,13 @@ class Past:
         order = rrf([by_vector, by_words])[: query.k]
         memories = self._bygone.recalled([rid for rid, _ in order])
         hits = []
-        for rid, score in order:
+        # What came back to life, or went for good, since it was found is left out.
+        for rid, score in [each for each in order if each[0] in memories]:
             at = near.get(rid)
-            if rid in memories:
-                cosine = None if at is None else at.cosine
-                shown = cosine if query.mode == "vector" and cosine is not None else score
-                place = 0 if at is None else at.passage
-                hits.append(bare_hit(memories[rid], shown, cosine, place, reranked=None))
+            cosine = None if at is None else at.cosine
+            shown = cosine if query.mode == "vector" and cosine is not None else score
+            place = 0 if at is None else at.passage
+            hits.append(bare_hit(memories[rid], shown, cosine, place, reranked=None))
         return hits
 
 

@@ -120,9 +120,9 @@ class Archive:
         """Let the time to live of those that have one begin anew."""
 
         def work(tx: SqlTransaction) -> None:
-            nid = find_nid(tx.connection, encode_namespace(namespace))
-            if nid is not None:
-                in_place.refresh(tx.connection, nid, ids, tx.now)
+            # No namespace has the number 0.
+            nid = find_nid(tx.connection, encode_namespace(namespace)) or 0
+            in_place.refresh(tx.connection, nid, ids, tx.now)
 
         self._database.write(work)
 

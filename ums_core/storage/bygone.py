@@ -46,9 +46,8 @@ class SqlBygone:
             while part := rows.fetchmany(_BLOCK):
                 cosines = np.clip(unpack_all([row[1] for row in part]) @ vector, -1.0, 1.0)
                 for (pid, _), cosine in zip(part, cosines.tolist(), strict=True):
-                    rid = pid >> ORDINAL_BITS
-                    if rid not in best or cosine > best[rid].cosine:
-                        best[rid] = Near(cosine, pid & _ORDINAL)
+                    rid, near = pid >> ORDINAL_BITS, Near(cosine, pid & _ORDINAL)
+                    best[rid] = max(best.get(rid, near), near, key=lambda each: each.cosine)
         return best
 
     def matching(self, wanted: Wanted, text: str) -> Matches:

@@ -321,6 +321,9 @@ class Database:
             with self._translated():
                 self._folding.fold(self._writer_connection, "TRUNCATE", last=True)
                 self._writer_connection.close()
+            if self.codec is not None:
+                self.codec.forget()
+                self.codec.words.close()
 
     def namespace_of(self, nid: int) -> Namespace:
         """The labels of a namespace id that a row names."""

@@ -47,9 +47,11 @@ def rebound_since(connection: Connection, seq: int) -> bool:
     )
 
 
-def removed_since(connection: Connection, seq: int) -> npt.NDArray[np.int64]:
-    """Row ids that went after a change."""
-    rows = connection.execute("SELECT removed FROM journal WHERE seq > ? AND removed IS NOT NULL", (seq,)).fetchall()
+def removed_since(connection: Connection, seq: int, until: int = 2**63 - 1) -> npt.NDArray[np.int64]:
+    """Row ids that went after a change, up to and including another one."""
+    rows = connection.execute(
+        "SELECT removed FROM journal WHERE seq > ? AND seq <= ? AND removed IS NOT NULL", (seq, until)
+    ).fetchall()
     return np.frombuffer(b"".join(row[0] for row in rows), np.int64)
 
 

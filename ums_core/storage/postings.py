@@ -171,7 +171,8 @@ class Postings:
         """Take note of what went up to a change."""
         if seq > self._seq:
             # Where several threads do this, an id may be noted twice, which does no harm.
-            gone = journal.removed_since(connection, self._seq)
+            # Of later changes the row that went would be known, and the one in its place not.
+            gone = journal.removed_since(connection, self._seq, seq)
             with self._mutex:
                 self._seq = max(self._seq, seq)
                 if len(self._gone) + len(gone) > self._max_gone:
