@@ -1,6 +1,7 @@
 """Field mode: what is sealed and bound to its place, what stays right, and how its key is exchanged row by row."""
 
 import shutil
+import sqlite3
 import threading
 from base64 import urlsafe_b64encode
 from contextlib import closing
@@ -25,6 +26,7 @@ from ums_core.errors import (
     UMSError,
 )
 from ums_core.settings.database import url_of
+from ums_core.storage.complaint import explain
 from ums_core.storage.connect import Connection, load_driver
 from ums_core.storage.rotation import rotate_fields, share_under
 from ums_core.storage.sealed_columns import READABLE, SEALED
@@ -541,3 +543,51 @@ def test_what_a_driver_says_means_the_same_in_field_mode(tmp_path: Path) -> None
         store._database._translated(),
     ):
         connection.execute("SELECT * FROM nothing_of_that_name")
+
+
+def test_a_question_without_a_word_finds_nothing_by_words(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as store:
+        assert store.search(Query(text="\u2026", mode="keyword")) == []
+
+
+def test_a_database_that_lost_a_table_says_so(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with bare(tmp_path) as connection:
+        connection.execute("DROP TABLE kv")
+    with opened(tmp_path) as store, pytest.raises(StorageError, match="no such table"):
+        store.kv_get("c", ["k"])
+
+
+def test_a_file_without_a_table_becomes_a_database_of_either_kind(tmp_path: Path) -> None:
+    for name, security in {"plain": {}, "fields": SEALED_FIELDS}.items():
+        (tmp_path / name).mkdir()
+        with bare(tmp_path / name) as connection:
+            connection.execute("CREATE TABLE passing (a)")
+            connection.execute("DROP TABLE passing")
+        if security:
+            with pytest.raises(DatabaseNotEncrypted):
+                opened(tmp_path / name, security)
+        else:
+            filled(tmp_path / name, security)
+
+
+def test_an_error_that_nobody_explains_is_told_as_it_is(tmp_path: Path) -> None:
+    error = explain(sqlite3.OperationalError("user-defined function raised exception"), tmp_path)
+    assert (type(error), "user-defined" in str(error)) == (StorageError, True)
+
+
+def test_a_backup_and_a_restore_tell_how_far_they_are(tmp_path: Path) -> None:
+    filled(tmp_path)
+    told: list[tuple[int, int]] = []
+    with opened(tmp_path) as store:
+        store.backup(tmp_path / "kept/backup", progress=lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] > 0
+    told.clear()
+    restore_store(
+        tmp_path / "kept/backup",
+        settings(tmp_path),
+        replace=True,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told[-1][0] == told[-1][1] == (tmp_path / "kept/backup").stat().st_size

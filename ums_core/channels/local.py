@@ -240,7 +240,7 @@ class LocalStore(LocalLifecycle, LocalTending):
     def verify(self) -> list[str]:
         """Differences between the indexes and storage, and a field that does not open; empty when there is none.
 
-        Cost: reads every key of the vectors; where fields are sealed, opens every value, some 5 microseconds each.
+        Cost: reads every key of the vectors; where fields are sealed, opens every value, some 10 microseconds each.
         """
         return [*self._indexes.verify(), *broken(self._database)]
 

@@ -35,7 +35,7 @@ def fields_opened(connection: Connection, target: Connector, codec: Codec) -> No
 
 
 def check_values(connection: Connection) -> None:
-    """Open every sealed value. Costs some 5 microseconds for each.
+    """Open every sealed value. Costs some 10 microseconds for each.
 
     Raises:
         SealBroken: one does not open; only the first one is told of.
