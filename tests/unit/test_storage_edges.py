@@ -468,7 +468,7 @@ def test_whoever_waits_for_a_backup_is_told_how_far_it_is(tmp_path: Path) -> Non
         store.backup(tmp_path / "backup", progress=note)
     assert told[-1][0] == told[-1][1]
     told.clear()
-    restore_store(tmp_path / "backup", chosen, overwrite=True, progress=note)
+    restore_store(tmp_path / "backup", chosen, replace=True, progress=note)
     assert told[-1][0] == told[-1][1]
 
 

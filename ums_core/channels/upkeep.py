@@ -24,14 +24,7 @@ def ring_of(database: Database) -> KeyRing | None:
 
 
 def erased(database: Database, ids: list[str], namespace: Namespace, idempotency_key: str | None) -> Receipt:
-    """Erase in the database, once for a key, drop what was opened lately, and return the receipt."""
-    receipt = _erased(database, ids, namespace, idempotency_key)
-    if database.codec is not None:
-        database.codec.forget()
-    return receipt
-
-
-def _erased(database: Database, ids: list[str], namespace: Namespace, idempotency_key: str | None) -> Receipt:
+    """Erase in the database, once for a key, and return the receipt."""
     name = database.database_id
     if idempotency_key is None:
         return database.write(lambda tx: erase(tx, ids, namespace, name))

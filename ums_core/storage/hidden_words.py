@@ -44,6 +44,11 @@ class HiddenWords:
         phrases = [f'"{" ".join(self._fields.hidden(key_id, each) for each in words)}"' for key_id in keys]
         return phrases[0] if len(phrases) == 1 else f"({' OR '.join(phrases)})"
 
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._memory.close()
+
     def _cut(self, texts: Sequence[str]) -> list[list[str]]:
         run = self._memory.execute
         found: dict[int, list[tuple[int, str]]] = defaultdict(list)
