@@ -9,7 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from ums_core import Receipt, restore_store
 from ums_core.cli.context import FAILED, Group, namespace_of, of
-from ums_core.cli.show import print_json, print_table, tell
+from ums_core.cli.show import print_json, print_table, progress, tell
 from ums_core.errors import InvalidInput
 
 __all__ = ["db"]
@@ -49,7 +49,8 @@ def encrypt(ctx: typer.Context) -> None:
     """Encrypt a plain database in its place, under the key that the settings name."""
     from ums_core.channels.care import encrypt_store  # noqa: PLC0415  # needs the extra `security`
 
-    seq, memories = encrypt_store(of(ctx).settings())
+    with progress("encrypting") as step:
+        seq, memories = encrypt_store(of(ctx).settings(), progress=step)
     tell(f"encrypted: {memories} memories, up to change {seq}")
 
 
@@ -58,15 +59,16 @@ def decrypt(ctx: typer.Context) -> None:
     """Decrypt a database in its place, and destroy its keys."""
     from ums_core.channels.care import decrypt_store  # noqa: PLC0415  # as above
 
-    seq, memories = decrypt_store(of(ctx).settings())
+    with progress("decrypting") as step:
+        seq, memories = decrypt_store(of(ctx).settings(), progress=step)
     tell(f"decrypted: {memories} memories, up to change {seq}")
 
 
 @db.command("backup")
 def backup(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="The backup.")]) -> None:
     """Copy the database into a file, and check the copy; others may go on using it."""
-    with of(ctx).store() as store:
-        made = store.backup(file)
+    with of(ctx).store() as store, progress("backing up") as step:
+        made = store.backup(file, progress=step)
     tell(f"{made.path}: {made.memories} memories, up to change {made.seq}, {'sealed' if made.sealed else 'plain'}")
 
 
@@ -78,7 +80,8 @@ def restore(
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite a database that is there.")] = False,
 ) -> None:
     """Check a backup and put it in the place of the database."""
-    found = restore_store(file, of(ctx).settings(), replace=replace)
+    with progress("restoring") as step:
+        found = restore_store(file, of(ctx).settings(), replace=replace, progress=step)
     tell(f"restored {found.memories} memories, up to change {found.seq}")
 
 

@@ -91,7 +91,9 @@ def rotate(
     settings = _settings(ctx)
     if data:
         with open_store(settings) as store:
-            tell(f"the database is under the data key {store.rotate().active}, and the former one is destroyed")
+            with progress("rotating") as step:
+                active = store.rotate(progress=step).active
+            tell(f"the database is under the data key {active}, and the former one is destroyed")
         return
     envelope = _envelope(settings)
     newest = envelope.status().source.version
