@@ -38,14 +38,17 @@ bench: $(VENV)/.dev  ## time the store beside raw libraries and Chroma (some min
 # What langchain-ums declares at least: without the extra "agents", and with it.
 OLD_BASE := langchain-core==1.4.0 langgraph-checkpoint==4.3.0 langgraph==1.2.0 langgraph-prebuilt==1.1.0
 OLD_AGENTS := langchain==1.4.0 langchain-core==1.6.0 langgraph-checkpoint==4.3.0 langgraph==1.2.11 langgraph-prebuilt==1.1.0
+OLD_LLAMA := llama-index-core==0.14.24
 OLD := HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --no-cov -q
 
-oldest: $(VENV)/.dev  ## try the LangChain adapter with the oldest versions that it declares
+oldest: $(VENV)/.dev  ## try the adapters with the oldest versions that they declare
 	$(PIP) install --no-deps --upgrade --target $(VENV)/oldest $(OLD_BASE)
 	PYTHONPATH=$(VENV)/oldest $(OLD) integrations/langchain/tests --ignore integrations/langchain/tests/test_langchain_agent.py \
 		--ignore integrations/langchain/tests/test_langchain_readme.py
 	$(PIP) install --no-deps --upgrade --target $(VENV)/oldest-agents $(OLD_AGENTS)
 	PYTHONPATH=$(VENV)/oldest-agents $(OLD) integrations/langchain/tests/test_langchain_agent.py
+	$(PIP) install --no-deps --upgrade --target $(VENV)/oldest-llama $(OLD_LLAMA)
+	PYTHONPATH=$(VENV)/oldest-llama $(OLD) integrations/llama-index/tests
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks

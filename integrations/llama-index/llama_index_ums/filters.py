@@ -12,7 +12,9 @@ from llama_index.core.vector_stores.types import FilterCondition, FilterOperator
 
 from ums_core import Filter
 
-__all__ = ["both", "condition_of", "deletable", "named", "where"]
+__all__ = ["Condition", "both", "condition_of", "deletable", "named", "where", "wished"]
+
+Condition: TypeAlias = Filter | Mapping[str, object] | MetadataFilters | None
 
 _Test: TypeAlias = Callable[[str, object], Filter]
 
@@ -24,6 +26,17 @@ def condition_of(filters: MetadataFilters | None) -> Filter | None:
         ValueError: an operator with a value that it cannot take, or nested deeper than 64 groups.
     """
     return None if filters is None or not filters.filters else _group(filters)
+
+
+def wished(given: Condition) -> Filter | None:
+    """A condition in any form that a caller may give it.
+
+    Raises:
+        InvalidFilter, ValueError: it cannot be read.
+    """
+    if given is None or isinstance(given, MetadataFilters):
+        return condition_of(given)
+    return Filter.parse(given)
 
 
 def where(key: str, op: str, value: object) -> Filter:

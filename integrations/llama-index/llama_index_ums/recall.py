@@ -1,18 +1,22 @@
 """What a conversation brings to mind."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from llama_index.core.llms import ChatMessage, MessageRole
 
+from llama_index_ums.filters import Condition, both, wished
 from ums_core import Filter, Memory
 
-__all__ = ["asked", "line", "sayable", "unseen"]
+__all__ = ["Given", "asked", "line", "sayable", "unseen"]
+
+Given: TypeAlias = str | ChatMessage | None
 
 # Instructions and the output of tools are no memories.
 _UNTOLD = ("system", "developer", "tool", "function")
 
 
-def asked(messages: Sequence[ChatMessage] | None, given: str | ChatMessage | None = None) -> str:
+def asked(messages: Sequence[ChatMessage] | None, given: Given = None) -> str:
     """What is to be recalled for: what was given, or else what the user said last; empty where nobody said anything."""
     if isinstance(given, ChatMessage):
         given = given.content
@@ -34,7 +38,7 @@ def sayable(message: ChatMessage) -> str:
     return (message.content or "").strip().encode("utf-8", "replace").decode()
 
 
-def unseen(session_id: str) -> Filter:
-    """What was said and does not stand in the window of the session."""
+def unseen(session_id: str, given: Condition) -> Filter | None:
+    """What was said, does not stand in the window of the session, and meets the condition."""
     shown = Filter.every(Filter.where("session", "eq", session_id), Filter.where("metadata.status", "eq", "active"))
-    return Filter.none(shown, Filter.where("role", "in", _UNTOLD))
+    return both(Filter.none(shown, Filter.where("role", "in", _UNTOLD)), wished(given))

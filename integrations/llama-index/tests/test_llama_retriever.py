@@ -102,6 +102,48 @@ def test_an_unusable_option_is_refused_early(store: LocalStore, options: dict[st
         UMSRetriever(store=store, **options)
 
 
+@pytest.fixture
+def talk(store: LocalStore) -> LocalStore:
+    turns = ("Good morning.", "Where is the zebra?", "In the garden, I think.", "And the quilt?")
+    store.add(
+        [
+            Draft(text=text, namespace=ADA, session="s1", position=place, speaker="AB"[place % 2])
+            for place, text in enumerate(turns)
+        ]
+    )
+    return store
+
+
+def test_the_turns_around_a_memory_stand_around_it_in_its_node(talk: LocalStore) -> None:
+    retriever = UMSRetriever(talk, k=1, mode="keyword", options={"context": 1})
+    for found in (retriever.retrieve("zebra"), asyncio.run(retriever.aretrieve("zebra"))):
+        assert [node.text for node in found] == ["Good morning.\nWhere is the zebra?\nIn the garden, I think."]
+        assert found[0].metadata["ums"]["session"] == "s1"
+
+
+def test_further_options_of_a_query_are_taken_by_name(talk: LocalStore) -> None:
+    def found(**options: object) -> list[str]:
+        return [node.text for node in UMSRetriever(talk, mode="keyword", options=options).retrieve("zebra quilt")]
+
+    everything = found()
+    assert len(everything) == 2
+    assert found(offset=1) == everything[1:]
+    assert found(max_tokens=8) == everything[:1]
+    assert found(level=1) == []
+    assert found(min_score=1e9) == []
+    assert sorted(found(diversity=0.5, weights={"lexical": 1.0}, kind="dialogue", group="session")) == sorted(
+        everything
+    )
+
+
+def test_an_option_that_does_not_exist_or_has_its_own_word_is_refused(store: LocalStore) -> None:
+    for name in ("contxt", "k", "use_cross_encoder", "text"):
+        with pytest.raises(TypeError, match=f"no option {name}; options are as_of, context, "):
+            UMSRetriever(store, options={name: 1})
+    with pytest.raises(UMSError, match="context"):
+        UMSRetriever(store, options={"context": -1})
+
+
 def test_something_else_than_a_store_is_refused() -> None:
     with pytest.raises(TypeError, match="got str"):
         UMSRetriever(store="sqlite:///memory.db")

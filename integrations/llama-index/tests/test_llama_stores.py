@@ -12,6 +12,8 @@ from llama_index.core.memory import Memory
 from llama_index.core.schema import ImageDocument
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore
+from llama_index.core.storage.docstore import BaseDocumentStore
+from llama_index.core.storage.index_store.types import BaseIndexStore
 from llama_index.core.storage.kvstore.types import BaseKVStore
 from llama_index.storage.chat_store.ums import UMSChatStore, UMSSyncChatStore
 from llama_index.storage.docstore.ums import UMSDocumentStore
@@ -19,6 +21,7 @@ from llama_index.storage.index_store.ums import UMSIndexStore
 from llama_index.storage.kvstore.ums import UMSKVStore
 from llama_index.vector_stores.ums import UMSVectorStore
 from llama_index_ums.testing.chat_store import AsyncChatStoreSuite, ChatStoreSuite
+from llama_index_ums.testing.document_store import DocumentStoreSuite, IndexStoreSuite
 from llama_index_ums.testing.kv_store import KVStoreSuite
 from llama_index_ums.testing.samples import said, texts
 
@@ -44,10 +47,24 @@ class TestUMSKVStore(KVStoreSuite):
         return UMSKVStore(any_store, namespace=("users", "ada"))
 
 
+class TestUMSDocumentStore(DocumentStoreSuite):
+    @pytest.fixture
+    def document_store(self, any_store: MemoryStore) -> BaseDocumentStore:
+        return UMSDocumentStore(any_store, namespace=("users", "ada"))
+
+
+class TestUMSIndexStore(IndexStoreSuite):
+    @pytest.fixture
+    def index_store(self, any_store: MemoryStore) -> BaseIndexStore:
+        return UMSIndexStore(any_store, namespace=("users", "ada"))
+
+
 def test_class() -> None:
     assert AsyncDBChatStore.__name__ in [b.__name__ for b in UMSChatStore.__mro__]
     assert BaseChatStore.__name__ in [b.__name__ for b in UMSSyncChatStore.__mro__]
     assert BaseKVStore.__name__ in [b.__name__ for b in UMSKVStore.__mro__]
+    assert BaseDocumentStore.__name__ in [b.__name__ for b in UMSDocumentStore.__mro__]
+    assert BaseIndexStore.__name__ in [b.__name__ for b in UMSIndexStore.__mro__]
 
 
 def test_a_namespace_is_an_area_of_its_own(store: MemoryStore) -> None:

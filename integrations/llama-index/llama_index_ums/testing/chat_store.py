@@ -11,14 +11,13 @@
 # ruff: noqa: D102  # a test's name is the behaviour
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from llama_index.core.llms import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 
+from llama_index_ums.testing.faces import FACES, Face
 from llama_index_ums.testing.samples import said, texts, whole
 
 __all__ = ["AsyncChatStoreSuite", "ChatStoreSuite"]
@@ -115,7 +114,7 @@ class AsyncChatStoreSuite:
 class ChatStoreSuite:
     """Fixtures and tests of the older interface; a subclass gives the fixture ``chat_store``, empty."""
 
-    @pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaitable"])
+    @pytest.mark.parametrize("awaited", FACES, ids=["blocking", "awaitable"])
     async def test_it_does_what_a_list_does(self, chat_store: BaseChatStore, *, awaited: bool) -> None:
         face = Face(chat_store, awaited=awaited)
         await face.add_message("a", *said("0"))
@@ -129,21 +128,3 @@ class ChatStoreSuite:
         assert await face.delete_messages("a") == [whole()[0], *whole()[2:-1]]
         assert (await face.delete_messages("a"), await face.get_messages("a")) == (None, [])
         assert await face.delete_last_message("a") is None
-
-
-class Face:
-    """The blocking methods of a chat store, or their awaitable twins."""
-
-    def __init__(self, store: BaseChatStore, *, awaited: bool) -> None:
-        self._store = store
-        self._awaited = awaited
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        twin = "async_add_message" if name == "add_message" else f"a{name}"
-
-        async def call(*args: object) -> Any:  # noqa: ANN401  # what either face returns
-            if self._awaited:
-                return await getattr(self._store, twin)(*args)
-            return getattr(self._store, name)(*args)
-
-        return call

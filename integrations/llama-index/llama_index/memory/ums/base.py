@@ -14,7 +14,7 @@ from llama_index.memory.ums.block import forget
 from llama_index_ums.link import Link, Store
 from llama_index_ums.messages import Kept, Log
 from llama_index_ums.prompt import arranged, fitted, read, waited
-from llama_index_ums.recall import asked, line, unseen
+from llama_index_ums.recall import Given, asked, line, unseen
 from llama_index_ums.window import Tokenizer, overflow, tokens, within
 
 from ums_core import MemoryStore, Query
@@ -95,15 +95,15 @@ class UMSMemory(BaseMemory):
         """Make this the memory of a context that has one: ``agent.run(memory=…, ctx=ctx)`` would keep the other."""
         await ctx.store.set("memory", self)
 
-    def get(self, input: str | ChatMessage | None = None, **options: Any) -> list[ChatMessage]:  # noqa: A002, ANN401  # as Memory's
-        """The window, and with it what ``input``, or else the last user message, brings to mind."""
-        kept, lines = self._look(self._link.sync, input)
+    def get(self, input: Given = None, **options: Any) -> list[ChatMessage]:  # noqa: A002, ANN401  # as Memory's
+        """The window, and what ``input``, or else the last user message, brings to mind and ``filter`` lets through."""
+        kept, lines = self._look(self._link.sync, input, options)
         contents = waited(self._read(kept, input, options)) if self.memory_blocks else {}
         return self._arranged(kept, contents, lines)
 
-    async def aget(self, input: str | ChatMessage | None = None, **options: Any) -> list[ChatMessage]:  # noqa: A002, ANN401  # as above
+    async def aget(self, input: Given = None, **options: Any) -> list[ChatMessage]:  # noqa: A002, ANN401  # as above
         """The window and what is recalled, as ``get`` gives them."""
-        kept, lines = await self._link.door.run(lambda store: self._look(store, input))
+        kept, lines = await self._link.door.run(lambda store: self._look(store, input, options))
         return self._arranged(kept, await self._read(kept, input, options), lines)
 
     def get_all(self, status: MessageStatus | None = None) -> list[ChatMessage]:
@@ -161,22 +161,22 @@ class UMSMemory(BaseMemory):
             leaving = overflow([each.message for each in kept], counts, limit)
             return self._log.archive(store, [kept[place] for place in leaving]) if leaving else []
 
-    def _look(self, store: MemoryStore, given: str | ChatMessage | None) -> tuple[list[Kept], list[str]]:
+    def _look(self, store: MemoryStore, given: Given, options: dict[str, Any]) -> tuple[list[Kept], list[str]]:
         kept = self._log.read(store, _ACTIVE)
         question = asked([each.message for each in kept], given)
         if not question or not self.k:
             return kept, []
+        wanted = unseen(self.session_id, options.get("filter"))
         place = self._log.place if self.recall == "session" else self.namespace
-        hits = store.search(Query(text=question, namespace=place, k=self.k, filter=unseen(self.session_id)))
+        hits = store.search(Query(text=question, namespace=place, k=self.k, filter=wanted))
         return kept, [line(hit.memory) for hit in hits]
 
     def _counted(self, kept: Sequence[Kept]) -> list[int]:
-        known = self._counts
-        counts = {each.id: known.get(each.id) or tokens(each.message, self.tokenizer_fn) for each in kept}
+        counts = {each.id: self._counts.get(each.id) or tokens(each.message, self.tokenizer_fn) for each in kept}
         self._counts = counts
         return list(counts.values())
 
-    async def _read(self, kept: list[Kept], given: str | ChatMessage | None, options: dict[str, Any]) -> dict[str, Any]:
+    async def _read(self, kept: list[Kept], given: Given, options: dict[str, Any]) -> dict[str, Any]:
         messages = [each.message for each in kept]
         if given is not None:
             messages.append(given if isinstance(given, ChatMessage) else ChatMessage(given))

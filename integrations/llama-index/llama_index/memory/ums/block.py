@@ -8,6 +8,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.llms import ChatMessage, MessageRole, TextBlock
 from llama_index.core.memory.memory import BaseMemoryBlock
 from llama_index.core.utils import get_tokenizer
+from llama_index_ums.filters import Condition, wished
 from llama_index_ums.link import Link, Store
 from llama_index_ums.recall import asked, line, sayable
 from llama_index_ums.window import Tokenizer, tokens
@@ -27,8 +28,9 @@ class UMSMemoryBlock(BaseMemoryBlock[list[ContentBlock]]):
     number of memories: with ``recall="session"`` each sees what it gave, and a call without a session is refused; with
     ``recall="namespace"`` all that lies under the namespace is recalled, whoever put it there.
 
-    The question is what the user said last. Each memory comes back as a line with its provenance, best first. Where
-    ``Memory`` must truncate, the last of them go, each as a whole; with ``priority=0`` it never truncates.
+    The question is what the user said last; ``memory.aget(filter=…)`` restricts one answer to what meets a condition.
+    Each memory comes back as a line with its provenance, best first. Where ``Memory`` must truncate, the last of them
+    go, each as a whole; with ``priority=0`` it never truncates.
 
     A copy shares the store. What is read back from a dict or a pickle finds it in the same process; in another it
     opens the one that the environment names.
@@ -59,13 +61,18 @@ class UMSMemoryBlock(BaseMemoryBlock[list[ContentBlock]]):
         self._link = Link(store, self.link)
         self.link = self._link.name
 
-    async def arecall(self, messages: list[ChatMessage] | None, session_id: str | None = None) -> list[Hit]:
-        """The memories that the last user message brings to mind, best first."""
+    async def arecall(
+        self,
+        messages: list[ChatMessage] | None,
+        session_id: str | None = None,
+        filter: Condition = None,  # noqa: A002  # the field's standard term
+    ) -> list[Hit]:
+        """The memories that the last user message brings to mind and the filter lets through, best first."""
         question = asked(messages)
         place = self._place(session_id) if self.recall == "session" else self.namespace
         if not question:
             return []
-        return await self._link.door.search(Query(text=question, namespace=place, k=self.k))
+        return await self._link.door.search(Query(text=question, namespace=place, k=self.k, filter=wished(filter)))
 
     async def aput(
         self,
@@ -90,7 +97,7 @@ class UMSMemoryBlock(BaseMemoryBlock[list[ContentBlock]]):
         return kept or None
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> list[ContentBlock]:  # noqa: ANN401  # the framework's signature
-        hits = await self.arecall(messages, block_kwargs.get(_SESSION))
+        hits = await self.arecall(messages, block_kwargs.get(_SESSION), block_kwargs.get("filter"))
         return [TextBlock(text=line(hit.memory)) for hit in hits]
 
     async def _aput(self, messages: list[ChatMessage]) -> None:

@@ -1,5 +1,7 @@
 """LlamaIndex's document store in a store."""
 
+import asyncio
+
 from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
 from llama_index.storage.kvstore.ums import UMSKVStore
 from llama_index_ums.link import Store
@@ -19,3 +21,7 @@ class UMSDocumentStore(KVDocumentStore):
     def __init__(self, store: Store | None = None, namespace: tuple[str, ...] = (), *, name: str | None = None) -> None:
         # One batch: they are stored all or none anyway.
         super().__init__(UMSKVStore(store, namespace), namespace=name, batch_size=10_000)
+
+    async def adelete_document(self, doc_id: str, raise_error: bool = True) -> None:  # noqa: FBT001, FBT002  # the framework's signature
+        """Delete a document or a node, and take it off the list of its source, as LlamaIndex's own twin does not."""
+        await asyncio.to_thread(self.delete_document, doc_id, raise_error)
