@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from ums_core.channels.care import Backup
 from ums_core.channels.door import Door
-from ums_core.pipeline.reembed import Progress
 from ums_core.ports import Embedder
 from ums_core.ports.sealed import KeyState
-from ums_core.ports.tending import Cancel, Strategy
+from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.lifecycle import Consolidation, Forgetting

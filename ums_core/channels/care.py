@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,8 @@ from ums_core.errors import (
 )
 from ums_core.ports import FileSeal, Header
 from ums_core.ports.sealed import Sealing
+from ums_core.ports.tending import Progress
+from ums_core.records.arguments import check_callbacks
 from ums_core.settings import UnifiedSettings
 from ums_core.storage.anchor import anchor_path
 from ums_core.storage.codec import Codec, codec_of, holds_fields
@@ -43,7 +45,6 @@ from ums_core.storage.database import Database
 from ums_core.storage.exclusive import changed_kind, copy_path, exclusive
 from ums_core.storage.files import replace_durably
 from ums_core.storage.refit import fields_opened, fields_sealed
-from ums_core.storage.rotation import Progress
 
 __all__ = ["Backup", "back_up", "decrypt_store", "encrypt_store", "restore_store"]
 
@@ -151,6 +152,7 @@ def restore_store(
         KeyFailure: the source gives no key.
     """
     backup = _file(backup)
+    check_callbacks(progress=progress)
     settings = settings or UnifiedSettings()
     check_production(settings)
     path = settings.database.path
@@ -193,6 +195,7 @@ def encrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
         DatabaseBusy: it is open somewhere.
         KeyFailure: the source gives no key.
     """
+    check_callbacks(progress=progress)
     settings = settings or UnifiedSettings()
     path = settings.database.path
     if not settings.security.sealed:
@@ -225,6 +228,7 @@ def decrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
         DatabaseBusy: it is open somewhere.
         KeyFailure: the source gives no key.
     """
+    check_callbacks(progress=progress)
     settings = settings or UnifiedSettings()
     path = settings.database.path
     if not envelope_path(path).exists():
@@ -249,6 +253,12 @@ def decrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
 def _file(path: object) -> Path:
     if not isinstance(path, str | PathLike):
         raise InvalidInput(f"a backup is named by a path, got {type(path).__name__}")
+    try:
+        # What the file system cannot name is found here, and not half-way.
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            Path(path).stat()
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"no file can be called {str(path)[:80]!r}: {error}; name the backup otherwise") from error
     return Path(path)
 
 

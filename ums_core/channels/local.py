@@ -14,14 +14,16 @@ from ums_core.errors import SettingsError
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
 from ums_core.pipeline.patch import patched
-from ums_core.pipeline.reembed import Progress, reembed
+from ums_core.pipeline.reembed import reembed
 from ums_core.pipeline.repeat import answer_of, draft_parts, existing, patch_parts, replayed
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Embedder
 from ums_core.ports.sealed import KeyState
+from ums_core.ports.tending import Progress
 from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.arguments import (
     check_batch,
+    check_callbacks,
     check_cursor,
     check_filter,
     check_ids,
@@ -262,6 +264,7 @@ class LocalStore(LocalLifecycle, LocalTending):
             TamperSuspected: nobody accepted the database as it is.
         """
         self._writable()
+        check_callbacks(progress=progress)
         return rotated(self._database, self._indexes, progress)
 
     def backup(self, path: str | PathLike[str], *, progress: Progress | None = None) -> Backup:
@@ -275,6 +278,7 @@ class LocalStore(LocalLifecycle, LocalTending):
             InvalidInput: the path is that of the database itself.
             StorageError: the disk refused; an older backup of that name stays.
         """
+        check_callbacks(progress=progress)
         return back_up(self._database, path, progress)
 
     def accept_state(self) -> None:
@@ -305,6 +309,7 @@ class LocalStore(LocalLifecycle, LocalTending):
             SettingsError: there is no such embedder, or none to move to.
         """
         self._writable()
+        check_callbacks(progress=progress)
         target = self._habits.embedders(embedder) if isinstance(embedder, str) else embedder or self._ingest.embedder
         if not isinstance(target, Embedder):
             raise SettingsError(

@@ -14,7 +14,7 @@ from ums_core.pipeline.retrieve import Retrieve
 from ums_core.pipeline.summarize import Summarizer
 from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Filter, Memory, Namespace, Patch
-from ums_core.records.arguments import check_batch, check_duplicates, check_share, check_steps
+from ums_core.records.arguments import check_batch, check_callbacks, check_duplicates, check_share, check_steps
 from ums_core.records.check import check_flag, check_namespace, check_whole
 from ums_core.records.distinct import Distinct, Duplicate, Duplicates
 from ums_core.records.lifecycle import Consolidation
@@ -81,6 +81,7 @@ class LocalTending:
         cancel: Cancel | None = None,
     ) -> Consolidation:
         """Merge what is alike, from a level up, until nothing merges; see the protocol."""
+        check_callbacks(progress=progress, cancel=cancel)
         plan = Plan(
             threshold=check_share(threshold, "threshold"),
             level=check_whole(level, "level"),
@@ -116,6 +117,7 @@ class LocalTending:
         habits = self._habits.maintenance
         wanted = check_steps([*habits.steps] if steps is None else steps)
         check_flag(dry_run, "dry_run")
+        check_callbacks(progress=progress, cancel=cancel)
         stop = cancel or (lambda: False)
         chores = StoreChores(self, self._archive, self._database, self._habits, progress)
         if dry_run:

@@ -6,13 +6,14 @@ from dataclasses import replace
 from ums_core.errors import SealBroken, SettingsError
 from ums_core.pipeline.indexing import Indexes
 from ums_core.ports.sealed import KeyRing, KeyState
+from ums_core.ports.tending import Progress
 from ums_core.records import Namespace, Receipt
 from ums_core.records.check import check_label
 from ums_core.storage.database import Database
 from ums_core.storage.erase import erase, files_of
 from ums_core.storage.idempotency import digest_of, once
 from ums_core.storage.refit import check_values
-from ums_core.storage.rotation import Progress, rotate_fields, rotate_pages, share_under
+from ums_core.storage.rotation import rotate_fields, rotate_pages, share_under
 from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["broken", "destroyed", "erased", "ring_of", "rotated", "state_of"]

@@ -10,14 +10,13 @@ import numpy.typing as npt
 from ums_core.pipeline.ingest import Prepared, new_id
 from ums_core.pipeline.summarize import Summarizer, Summary
 from ums_core.ports.levels import Levels, Merge
+from ums_core.ports.tending import Cancel, Progress
 from ums_core.ranking.cluster import stars
 from ums_core.records import Draft, Memory, Namespace
 from ums_core.records.lifecycle import Cluster, Consolidation
 
-__all__ = ["Cancel", "Consolidate", "Plan", "Progress"]
+__all__ = ["Consolidate", "Plan"]
 
-Progress = Callable[[int, int], None]
-Cancel = Callable[[], bool]
 
 # Clusters in one transaction, and memories marked as final in one: what another writer waits for. The summaries of a
 # language model are stored one by one, so that none is paid for twice.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ums_core.errors import InvalidInput
 from ums_core.ports.forgetting import Forgettable, Standing
 from ums_core.ports.ledger import Archiving
+from ums_core.ports.tending import Cancel, Progress
 from ums_core.ranking.decay import retention
 from ums_core.records import Filter, Namespace, Receipt
 from ums_core.records.dynamics import Dynamics
@@ -24,7 +25,6 @@ __all__ = ["Forget", "Sparing"]
 BATCH = 256
 _DAY = 86_400e6
 # Told how many are gone, and of how many.
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class Forget:
         sparing: Sparing,
         *,
         progress: Progress | None = None,
-        cancel: Callable[[], bool] | None = None,
+        cancel: Cancel | None = None,
     ) -> Forgetting:
         """Forget, and say what; a few hundred in one transaction, so others write meanwhile.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from ums_core.errors import InvalidText
 from ums_core.pipeline.ingest import Ingest
 from ums_core.ports.embedder import EmbedderIdentity
+from ums_core.ports.tending import Progress
 from ums_core.records import Draft, Memory, Passage
 from ums_core.records.memory import TEXT
 
@@ -13,12 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Aside", "Progress", "reembed"]
+__all__ = ["Aside", "reembed"]
 
 BATCH = 256
 
 # Told how many memories are done, and of how many.
-Progress = Callable[[int, int], None]
 Kept = tuple[int, Sequence[Passage], "Sequence[npt.NDArray[np.float32]]"]
 
 

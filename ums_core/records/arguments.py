@@ -12,6 +12,7 @@ from ums_core.records.query import Query
 
 __all__ = [
     "check_batch",
+    "check_callbacks",
     "check_cursor",
     "check_duplicates",
     "check_filter",
@@ -42,6 +43,20 @@ def check_batch(values: Sequence[T], kind: type[T]) -> list[T]:
         if not isinstance(value, kind):
             raise InvalidField(f"item {place} must be a {kind.__name__}, got {type(value).__name__}; make one of it")
     return batch
+
+
+def check_callbacks(**callbacks: object) -> None:
+    """That what is to be called meanwhile can be, before anything is done.
+
+    Args:
+        callbacks: by the name of the argument; None is none.
+
+    Raises:
+        InvalidField: one of them cannot be called.
+    """
+    for name, callback in callbacks.items():
+        if callback is not None and not callable(callback):
+            raise InvalidField(f"{name} must be a function or None, got {type(callback).__name__} {callback!r}")
 
 
 def check_ids(ids: Sequence[str]) -> list[str]:
@@ -91,10 +106,10 @@ def check_limit(limit: int) -> int:
     """How many at most, from 1.
 
     Raises:
-        InvalidQuery: another type, or below 1.
+        InvalidQuery: another type, below 1, or beyond 64 bits.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidQuery(f"limit must be an integer of at least 1, got {limit!r}")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit < _INT64:
+        raise InvalidQuery(f"limit must be an integer of at least 1 that fits 64 bits, got {limit!r}")
     return limit
 
 

@@ -169,7 +169,10 @@ class Draft:
                 check_time(moment, name)
 
     def _check_content(self) -> None:
-        object.__setattr__(self, "passages", tuple(self.passages))
+        try:
+            object.__setattr__(self, "passages", tuple(self.passages))
+        except TypeError as error:
+            raise InvalidField(f"passages must be Passage objects in a list, got {self.passages!r}") from error
         for passage in self.passages:
             if not isinstance(passage, Passage):
                 raise InvalidField(f"passages must be Passage objects, got {type(passage).__name__}")

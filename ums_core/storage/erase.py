@@ -72,8 +72,10 @@ def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.ND
         indexed: row ids by modality.
 
     Raises:
-        InvalidInput: the receipt is of another database.
+        InvalidInput: it is no receipt, or one of another database.
     """
+    if not isinstance(receipt, Receipt):
+        raise InvalidInput(f"a Receipt was due, got {type(receipt).__name__}; Receipt.from_dict reads a stored one")
     if receipt.database_id != database.database_id:
         raise InvalidInput(
             f"the receipt is of database {receipt.database_id}, this is {database.database_id}: open that one"

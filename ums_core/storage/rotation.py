@@ -1,10 +1,10 @@
 """The data key of a database exchanged for another one, while the store stays open."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
 from ums_core.ports.sealed import KeyRing
+from ums_core.ports.tending import Progress
 from ums_core.storage.codec import Codec
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
@@ -13,10 +13,9 @@ from ums_core.storage.keyword import remove_terms, terms_of, write_terms
 from ums_core.storage.sealed_columns import SEALED, SealedTable, under_another_key
 from ums_core.storage.transaction import SqlTransaction
 
-__all__ = ["Progress", "rotate_fields", "rotate_pages", "share_under"]
+__all__ = ["rotate_fields", "rotate_pages", "share_under"]
 
 # Told how many rows are done, and of how many.
-Progress: TypeAlias = Callable[[int, int], None]
 
 # Some 50 ms of the write lock, for which other writers wait.
 _BATCH = 200
