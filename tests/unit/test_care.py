@@ -105,11 +105,9 @@ def test_a_restore_overwrites_only_when_told_to(tmp_path: Path, *, sealed: bool)
         assert_whole(store)
 
 
-def test_nothing_is_restored_over_an_open_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sealed: bool
-) -> None:
-    monkeypatch.setattr("ums_core.storage.connect.BUSY_TIMEOUT_S", 0.05)
+def test_nothing_is_restored_over_an_open_store(tmp_path: Path, *, sealed: bool) -> None:
     chosen = filled(tmp_path / "memory.db", sealed=sealed)
+    chosen.database.busy_timeout = 0.05
     with open_store(chosen) as store:
         store.backup(tmp_path / "backup")
         store.add([Draft(id="later", text="after the backup")])

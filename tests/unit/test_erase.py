@@ -128,11 +128,9 @@ def test_a_receipt_of_another_database_is_refused(tmp_path: Path) -> None:
             Receipt.from_dict(garbage)
 
 
-def test_a_reader_that_holds_the_log_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(tmp_path) as store:
+def test_a_reader_that_holds_the_log_is_said(tmp_path: Path) -> None:
+    with opened(tmp_path, busy_timeout=0.2) as store:
         store.add([Draft(id="a", text=TOLD)])
-        monkeypatch.setattr("ums_core.storage.database.BUSY_TIMEOUT_S", 0.2)
-        store._database._writer_connection.execute("PRAGMA busy_timeout=50")
         with store._database.snapshot():
             receipt = store.erase(["a"])
         assert not receipt.folded

@@ -12,6 +12,7 @@ from ums_core.errors import DatabaseBusy, DatabaseEncrypted, DatabaseNotEncrypte
 from ums_core.ports.sealed import Sealing
 from ums_core.storage.connect import Connector, load_driver
 from ums_core.storage.database import Database
+from ums_core.storage.folding import Pace
 
 pytestmark = pytest.mark.needs_sqlcipher
 
@@ -24,9 +25,8 @@ def database(place: Path, sealing: Sealing | None) -> Database:
     return Database(
         place / NAME,
         lambda: datetime(2026, 5, 1, tzinfo=UTC),
-        checkpoint_writes=1000,
-        checkpoint_interval_s=60,
-        sealing=sealing,
+        Pace(checkpoint_writes=1000, checkpoint_interval_s=60, busy_timeout_s=10),
+        sealing,
     )
 
 
@@ -118,14 +118,13 @@ def test_a_driver_that_ignores_keys_is_found_out_before_it_writes(tmp_path: Path
     assert [path for path in tmp_path.iterdir() if path.stat().st_size] == []
 
 
-def test_a_file_that_somebody_holds_is_busy_not_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_somebody_holds_is_busy_not_wrong(tmp_path: Path) -> None:
     make(tmp_path, sealing())
     holder = Connector(tmp_path / NAME, load_driver(encrypting=True), lambda _: None, KEY).open(writable=True)
     holder.execute("PRAGMA locking_mode=EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("ums_core.storage.connect.BUSY_TIMEOUT_S", 0.05)
     with pytest.raises(DatabaseBusy):
-        Connector(tmp_path / NAME, load_driver(encrypting=True), lambda _: None, KEY).open(writable=False)
+        Connector(tmp_path / NAME, load_driver(encrypting=True), lambda _: None, KEY, 0.05).open(writable=False)
     holder.close()
 
 

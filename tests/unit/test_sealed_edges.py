@@ -13,9 +13,9 @@ from ums_core.crypto import DataKey, Envelope, Files
 from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken
 from ums_core.index.snapshot import Section, read, write
 from ums_core.settings.database import url_of
-from ums_core.storage.connect import alone, load_driver
+from ums_core.storage.connect import load_driver
 from ums_core.storage.copies import checked, connector_of
-from ums_core.storage.exclusive import check_alone, check_pages
+from ums_core.storage.exclusive import alone, check_alone, check_pages
 from ums_core.testing.sealed import SEALED
 
 pytestmark = pytest.mark.needs_sqlcipher
@@ -66,14 +66,11 @@ def test_a_reader_that_cannot_be_opened_is_not_waited_for(tmp_path: Path, monkey
         assert store.count() == 0
 
 
-def test_a_lock_that_somebody_holds_is_waited_for_and_then_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ums_core.storage.connect.BUSY_TIMEOUT_S", 0.05)
+def test_a_lock_that_somebody_holds_is_waited_for_and_then_said(tmp_path: Path) -> None:
     with FileLock(tmp_path / "memory.db.lock"):
-        with pytest.raises(DatabaseBusy, match="another process"), alone(tmp_path / "memory.db", certainly=True):
+        with pytest.raises(DatabaseBusy, match="another process"), alone(tmp_path / "memory.db", 0.05, certainly=True):
             pass
-        with alone(tmp_path / "memory.db"):
+        with alone(tmp_path / "memory.db", 0.05):
             pass
     with pytest.raises(DatabaseBusy):
         check_alone("wal", tmp_path / "memory.db")

@@ -158,10 +158,11 @@ def test_a_rotation_cut_off_between_any_two_steps_is_gone_on_with(tmp_path: Path
         shutil.rmtree(tmp_path / "left")
 
 
-def test_a_rotation_waits_for_nobody_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ums_core.storage.connect.BUSY_TIMEOUT_S", 0.05)
+def test_a_rotation_waits_for_nobody_elsewhere(tmp_path: Path) -> None:
     filled(tmp_path)
-    with opened(tmp_path) as store, opened(tmp_path) as other:
+    hasty = settings(tmp_path)
+    hasty.database.busy_timeout = 0.05
+    with open_store(hasty) as store, opened(tmp_path) as other:
         assert other.count() == 2
         with pytest.raises(DatabaseBusy):
             store.rotate()

@@ -30,7 +30,7 @@ from ums_core.records.arguments import check_callbacks
 from ums_core.settings import UnifiedSettings
 from ums_core.storage.anchor import anchor_path
 from ums_core.storage.codec import Codec, codec_of, holds_fields
-from ums_core.storage.connect import Connection, Connector, alone, is_plain, load_driver, prepare_directory
+from ums_core.storage.connect import Connection, Connector, is_plain, load_driver, prepare_directory
 from ums_core.storage.copies import (
     Checked,
     checked,
@@ -42,7 +42,7 @@ from ums_core.storage.copies import (
     without_snapshots,
 )
 from ums_core.storage.database import Database
-from ums_core.storage.exclusive import changed_kind, copy_path, exclusive
+from ums_core.storage.exclusive import alone, changed_kind, copy_path, exclusive
 from ums_core.storage.files import replace_durably
 from ums_core.storage.refit import fields_opened, fields_sealed
 
@@ -207,7 +207,7 @@ def encrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
     source = key_source(settings.security)
     made = Envelope.open(file, source) if file.exists() else Envelope.create(file, source, database_id=identity)
     sealing = Keys(made, pages=settings.pages).sealing
-    plain = connector_of(path, None)
+    plain = connector_of(path, None, settings.database.busy_timeout)
     without_snapshots(path)
     if settings.pages:
         target = connector_of(copy_path(path), sealing.page_key)
@@ -238,12 +238,18 @@ def decrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
     # A plain file beside keys, and nothing sealed in it, is what a decryption left that was killed at the end.
     if not is_plain(path):
         without_snapshots(path)
-        sealed = connector_of(path, Keys(envelope, pages=True).sealing.page_key)
+        key = Keys(envelope, pages=True).sealing.page_key
+        sealed = connector_of(path, key, settings.database.busy_timeout)
         changed_kind(sealed, target, _exported, progress)
     elif holds_fields(path):
         codec = _codec(path, Keys(envelope, pages=False).sealing)
         without_snapshots(path)
-        changed_kind(connector_of(path, None), target, partial(fields_opened, codec=codec), progress)
+        changed_kind(
+            connector_of(path, None, settings.database.busy_timeout),
+            target,
+            partial(fields_opened, codec=codec),
+            progress,
+        )
     found = checked(path, None)
     anchor_path(path).unlink(missing_ok=True)
     envelope.destroy()
@@ -308,7 +314,7 @@ def _closed(path: Path, settings: UnifiedSettings) -> Iterator[None]:
         try:
             stack.enter_context(exclusive(_connector(path, settings)))
         except (NotADatabase, KeyFailure):
-            stack.enter_context(alone(path, certainly=True))
+            stack.enter_context(alone(path, settings.database.busy_timeout, certainly=True))
         yield
 
 
@@ -316,7 +322,7 @@ def _connector(path: Path, settings: UnifiedSettings) -> Connector:
     if not path.exists() or not path.stat().st_size:
         raise NotADatabase(f"{path} is empty")
     keys = keys_of(settings, lambda: key_source(settings.security))
-    return connector_of(path, None if keys is None else keys.sealing.page_key)
+    return connector_of(path, None if keys is None else keys.sealing.page_key, settings.database.busy_timeout)
 
 
 def _take_over(copy: Path, path: Path, envelope: Path | None) -> None:

@@ -12,6 +12,7 @@ from ums_core.settings import UnifiedSettings
 from ums_core.storage.codec import holds_fields
 from ums_core.storage.connect import is_plain, not_encrypted, prepare_directory
 from ums_core.storage.database import Database
+from ums_core.storage.folding import Pace
 
 __all__ = ["Keys", "check_production", "keys_of", "open_database"]
 
@@ -97,9 +98,12 @@ def open_database(settings: UnifiedSettings, clock: Callable[[], datetime], keys
         database = Database(
             settings.database.path,
             clock,
-            checkpoint_writes=settings.database.wal_checkpoint_writes,
-            checkpoint_interval_s=settings.database.wal_checkpoint_interval,
-            sealing=sealing,
+            Pace(
+                checkpoint_writes=settings.database.wal_checkpoint_writes,
+                checkpoint_interval_s=settings.database.wal_checkpoint_interval,
+                busy_timeout_s=settings.database.busy_timeout,
+            ),
+            sealing,
         )
         database.vector_type = settings.database.vector_type
         return database

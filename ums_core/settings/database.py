@@ -36,6 +36,12 @@ class DatabaseSettings(Section):
         description="How vectors are stored: float32, or in half or a quarter of the room as float16 or int8; "
         "what is stored already stays as it is, and is read as well.",
     )
+    busy_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds that a call waits while another process holds the database; greater than 0. "
+        "DatabaseBusy is raised after them.",
+    )
     wal_checkpoint_interval: float = Field(
         default=60.0,
         gt=0,

@@ -11,10 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from filelock import FileLock
-
 from ums_core.errors import (
-    DatabaseBusy,
     DatabaseEncrypted,
     DatabaseNotEncrypted,
     DirectoryNotWritable,
@@ -29,7 +26,6 @@ __all__ = [
     "Connection",
     "Connector",
     "Reader",
-    "alone",
     "load_driver",
     "prepare_directory",
     "translated",
@@ -93,6 +89,7 @@ class Connector:
         driver: a DB-API module, as ``load_driver`` gives it.
         setup: run on every new connection, to register functions.
         page_key: 32 bytes that SQLCipher encrypts every page with; None for a plain file.
+        wait_s: seconds that a connection waits for a lock.
 
     Attributes:
         told: gives the error of a function of ours that SQL called last.
@@ -102,9 +99,15 @@ class Connector:
     """
 
     def __init__(
-        self, path: Path, driver: ModuleType, setup: Callable[[Connection], None], page_key: bytes | None = None
+        self,
+        path: Path,
+        driver: ModuleType,
+        setup: Callable[[Connection], None],
+        page_key: bytes | None = None,
+        wait_s: float = BUSY_TIMEOUT_S,
     ) -> None:
         _literal(page_key)
+        self.wait_s = wait_s
         self.path = path
         self.driver = driver
         self.setup = setup
@@ -135,7 +138,7 @@ class Connector:
         """
         with translated(self.path):
             connection = self.driver.connect(
-                str(self.path), timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                str(self.path), timeout=self.wait_s, isolation_level=None, check_same_thread=False
             )
             try:
                 self._unlock(connection)
@@ -175,7 +178,7 @@ class Connector:
             # Without a log beside it nothing is missed, and no file is made beside it either.
             alone = "" if _has_content(log) else "&immutable=1"
             name = f"{self.path.resolve().as_uri()}?mode=ro{alone}"
-            connection = self.driver.connect(name, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            connection = self.driver.connect(name, uri=True, timeout=self.wait_s, isolation_level=None)
             try:
                 self._unlock(connection)
                 look(connection)
@@ -375,24 +378,3 @@ def _literal(page_key: bytes | None) -> str:
     if not _HEX_KEY.fullmatch(page_key.hex()):
         raise ValueError(f"a page key has 32 bytes, got {len(page_key)}")
     return f"\"x'{page_key.hex()}'\""
-
-
-@contextmanager
-def alone(path: Path, *, certainly: bool = False) -> Iterator[None]:
-    """Hold the lock file beside a database for a ``with`` block, if it can be had in time.
-
-    Two that turn one file into a database at the same moment would otherwise lock each other out.
-
-    Raises:
-        DatabaseBusy: it cannot be had in time, and was to be had ``certainly``.
-    """
-    lock = FileLock(f"{path}.lock", timeout=BUSY_TIMEOUT_S, poll_interval=0.005)
-    try:
-        lock.acquire()
-    except OSError as error:
-        if certainly:
-            raise DatabaseBusy(f"{path} is being worked on by another process: retry when it is done") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -8,7 +8,7 @@ from pathlib import Path
 from ums_core.errors import InvalidInput, NotADatabase
 from ums_core.storage import filters, journal
 from ums_core.storage.complaint import translated
-from ums_core.storage.connect import Connector, load_driver
+from ums_core.storage.connect import BUSY_TIMEOUT_S, Connector, load_driver
 from ums_core.storage.erase import files_of
 from ums_core.storage.exclusive import check_pages
 from ums_core.storage.files import replace_durably, sync_directory
@@ -29,9 +29,9 @@ __all__ = [
 Checked = tuple[int, int]
 
 
-def connector_of(path: Path, page_key: bytes | None) -> Connector:
+def connector_of(path: Path, page_key: bytes | None, wait_s: float = BUSY_TIMEOUT_S) -> Connector:
     """A connector to a file that nothing else has to know of."""
-    return Connector(path, load_driver(encrypting=page_key is not None), filters.register, page_key)
+    return Connector(path, load_driver(encrypting=page_key is not None), filters.register, page_key, wait_s)
 
 
 @contextmanager

@@ -24,14 +24,13 @@ from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sq
 from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
 from ums_core.storage.connect import (
-    BUSY_TIMEOUT_S,
     Connector,
     Reader,
-    alone,
     load_driver,
     prepare_directory,
 )
-from ums_core.storage.folding import Folding
+from ums_core.storage.exclusive import alone
+from ums_core.storage.folding import Folding, Pace
 from ums_core.storage.guard import Guard
 from ums_core.storage.migrations import agree_on_terms, migrate
 from ums_core.storage.pending import Pending
@@ -71,8 +70,7 @@ class Database:
     Args:
         path: created where it does not exist.
         clock: the current time in UTC.
-        checkpoint_writes: commits after which the write-ahead log is folded into the file, or 8 MB of it.
-        checkpoint_interval_s: seconds after which it is, at the next commit, if there was any.
+        pace: when the log is folded, and how long others are waited for.
         sealing: the keys of the database; None for a plain file. Neither is ever opened as the other.
 
     Raises:
@@ -83,9 +81,7 @@ class Database:
         self,
         path: Path,
         clock: Callable[[], datetime],
-        *,
-        checkpoint_writes: int,
-        checkpoint_interval_s: float,
+        pace: Pace,
         sealing: Sealing | None = None,
     ) -> None:
         prepare_directory(path)
@@ -100,11 +96,13 @@ class Database:
         page_key = None if sealing is None else sealing.page_key
         driver = load_driver(encrypting=sealing is not None)
         self.codec = codec_of(path, driver, sealing)
-        self._connector = Connector(path, driver, self.codec.setup if self.codec else filters.register, page_key)
+        self._connector = Connector(
+            path, driver, self.codec.setup if self.codec else filters.register, page_key, pace.busy_timeout_s
+        )
         self._connector.told = self.codec.problem if self.codec else self._connector.told
         self.sealing = sealing
         self.guard = Guard(self._connector, sealing)
-        self._folding = Folding(self.guard, writes=checkpoint_writes, interval_s=checkpoint_interval_s)
+        self._folding = Folding(self.guard, pace)
         self._write_lock = threading.Lock()
         self._nids: dict[str, int] = {}
         self._paths: dict[int, Namespace] = LazyNamespaces(self.namespace_of)
@@ -113,7 +111,7 @@ class Database:
         self._stopped = self._closed = False
         # Whatever is not ours, or is too new for us, is left as it is.
         self._connector.peek(lambda connection: check_kind(connection, path, sealing))
-        with alone(path):
+        with alone(path, pace.busy_timeout_s):
             self._writer_connection = self._connector.open(writable=True)
             try:
                 with self._translated():
@@ -289,7 +287,7 @@ class Database:
 
     def fold(self) -> bool:
         """Fold the log into the file and truncate it, also when that means to wait; False when a reader holds it."""
-        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        deadline = time.monotonic() + self._connector.wait_s
         while not (done := self.checkpoint("TRUNCATE")) and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)
         return done

@@ -6,15 +6,38 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
+from filelock import FileLock
+
 from ums_core.errors import DatabaseBusy, NotADatabase
 from ums_core.storage.complaint import translated
-from ums_core.storage.connect import Connection, Connector, alone
+from ums_core.storage.connect import BUSY_TIMEOUT_S, Connection, Connector
 from ums_core.storage.files import replace_durably, sync_directory
 
-__all__ = ["changed_kind", "check_alone", "check_pages", "check_rows", "copy_path", "exclusive", "rekey"]
+__all__ = ["alone", "changed_kind", "check_alone", "check_pages", "check_rows", "copy_path", "exclusive", "rekey"]
 
 _STEPS = 3
 Fill: TypeAlias = Callable[[Connection, Connector], None]
+
+
+@contextmanager
+def alone(path: Path, wait_s: float = BUSY_TIMEOUT_S, *, certainly: bool = False) -> Iterator[None]:
+    """Hold the lock file beside a database for a ``with`` block, if it can be had in time.
+
+    Two that turn one file into a database at the same moment would otherwise lock each other out.
+
+    Raises:
+        DatabaseBusy: it cannot be had in time, and was to be had ``certainly``.
+    """
+    lock = FileLock(f"{path}.lock", timeout=wait_s, poll_interval=0.005)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if certainly:
+            raise DatabaseBusy(f"{path} is being worked on by another process: retry when it is done") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -25,7 +48,7 @@ def exclusive(connector: Connector) -> Iterator[Connection]:
         DatabaseBusy: another connection has the file open, in this process or in another one.
         StorageError: the file cannot be opened.
     """
-    with alone(connector.path, certainly=True), translated(connector.path):
+    with alone(connector.path, connector.wait_s, certainly=True), translated(connector.path):
         connection = connector.open(writable=True)
         try:
             run = connection.execute
