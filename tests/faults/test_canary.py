@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ums_core.testing.sealed import SEALED
+from ums_core.testing.sealed import SEALED, SEALED_FIELDS
 from ums_core.testing.worker import Worker
 from ums_core.testing.workload import Place, draft_of, rare_word
 
@@ -64,9 +64,9 @@ def _life(place: Place, look: Callable[[str], None]) -> None:
 
 @pytest.fixture(params=BACKENDS)
 def looks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, dict[str, set[str]]]]:
-    """What was found at each step, in a sealed and in a plain directory."""
+    """What was found at each step: where pages are sealed, where fields are, and in a plain directory."""
     said: dict[str, dict[str, set[str]]] = {}
-    for kind, security in (("sealed", SEALED), ("plain", {})):
+    for kind, security in (("pages", SEALED), ("fields", SEALED_FIELDS), ("plain", {})):
         (tmp_path / kind).mkdir()
         place = Place(str(tmp_path / kind / "memory.db"), backend=request.param, security=security)
         with Worker.obeying(Place(str(tmp_path / "vectors.db"))) as worker:
@@ -86,6 +86,7 @@ def looks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
 def test_nothing_is_ever_readable_in_a_sealed_directory_and_all_of_it_in_a_plain_one(
     looks: dict[str, dict[str, set[str]]],
 ) -> None:
-    assert len(looks["sealed"]) == len(looks["plain"]) + 1 == 8
-    assert {step: found for step, found in looks["sealed"].items() if found} == {}
+    for kind in ("pages", "fields"):
+        assert len(looks[kind]) == len(looks["plain"]) + 1 == 8
+        assert {step: found for step, found in looks[kind].items() if found} == {}
     assert {step: ALL - found for step, found in looks["plain"].items() if found != ALL} == {}

@@ -1,5 +1,6 @@
 """Whatever happens to a file of a sealed database, it answers rightly, says that something is wrong, or does not open.
 
+Once with sealed pages, once with sealed fields.
 ``UMS_THOROUGH=1`` makes 600 changes at random; every run makes some, and all of those that are systematic.
 """
 
@@ -55,7 +56,7 @@ class Damage:
 
 def place_in(directory: Path) -> Place:
     security = {
-        "encrypt_at_rest": True,
+        "encrypt_at_rest": "pages" in directory.parts,
         "kms_backend": "local",
         "kms_key_id": "main",
         "kms_params": {"path": str(directory / "keyring.json")},
@@ -64,9 +65,10 @@ def place_in(directory: Path) -> Place:
     return Place(str(directory / "memory.db"), security=security, checkpoint_writes=1_000_000)
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    root = tmp_path_factory.mktemp("kept")
+@pytest.fixture(scope="module", params=["pages", "fields"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    root = tmp_path_factory.mktemp("kept") / request.param
+    root.mkdir()
     live = root / "live"
     live.mkdir()
     Keyring.create(live / "keyring.json", "main")
@@ -187,7 +189,7 @@ def at_random(rng: random.Random, files: list[str]) -> Damage:
 
 
 def suffered(before: Path, damage: Damage, tmp_path: Path) -> str:
-    directory = tmp_path / "copy"
+    directory = tmp_path / before.parent.name / "copy"
     shutil.copytree(before, directory)
     try:
         damage.change(directory / damage.file)

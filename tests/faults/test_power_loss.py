@@ -19,7 +19,7 @@ from ums_core.crypto import Envelope
 from ums_core.crypto.keyring import Keyring
 from ums_core.crypto.local import LocalSource
 from ums_core.errors import UMSError
-from ums_core.testing.sealed import SEALED
+from ums_core.testing.sealed import SEALED, SEALED_FIELDS
 from ums_core.testing.workload import Place, perform, rare_word, version_of
 
 pytestmark = [
@@ -102,7 +102,7 @@ def _some(prefix: str, numbers: range, version: int = 0) -> dict[str, int]:
     return {f"{prefix}-{number}": version for number in numbers}
 
 
-@pytest.mark.parametrize("security", [{}, SEALED], ids=["plain", "sealed"])
+@pytest.mark.parametrize("security", [{}, SEALED, SEALED_FIELDS], ids=["plain", "pages", "fields"])
 def test_no_acknowledged_add_or_update_is_lost(tmp_path: Path, security: dict[str, object]) -> None:
     orders: list[Order] = []
     for number in range(12):

@@ -254,7 +254,7 @@ class LocalStore(LocalLifecycle, LocalTending):
         """Put the database and its indexes under a new data key, and destroy the former one.
 
         Goes on with a rotation that was interrupted; killed at any moment, the store opens and the next call goes on.
-        Pages are encrypted in place: reads and writes wait, about a second for 60 MB. Fields are sealed anew row by
+        Pages are encrypted in place: reads and writes wait, about 1.7 s for 60 MB. Fields are sealed anew row by
         row: reads and writes go on, in other processes too, and ``progress`` is told rows done and rows in all.
 
         Raises:

@@ -51,8 +51,8 @@ class Guard:
         if self.anchor is None:
             return
         known = connection.execute("SELECT 1 FROM meta WHERE key = 'anchored'").fetchone() is not None
-        # Where anybody may remove the note, a database that holds anything counts as one that had it.
-        known = known or bool(self._of_fields and journal.head(connection).seq)
+        # Where anybody may remove the note, and the key with it, one that holds anything or has an anchor had it.
+        known = known or bool(self._of_fields and (journal.head(connection).seq or self.anchor.path.exists()))
         reached = self.anchor.read()
         self.suspicion = self._doubt(connection, reached, known=known)
         if self.suspicion is None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from ums_core.errors import NotADatabase
 from ums_core.ports.ledger import Row, TurnRow, VectorType
 from ums_core.ranking.words import heard
 from ums_core.records import Memory, Namespace, Passage
@@ -126,7 +127,22 @@ def passages_of(row: Row, rid: int, kind: VectorType) -> list[tuple[int, str, by
 
 
 def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
-    """A memory from the values of ``COLUMNS``. What was checked when it was written is not checked again."""
+    """A memory from the values of ``COLUMNS``. What was checked when it was written is not checked again.
+
+    Raises:
+        NotADatabase: the values are none that were ever written, as on a damaged page.
+    """
+    try:
+        return _decoded(values, namespace)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _damaged() from error
+
+
+def _damaged() -> NotADatabase:
+    return NotADatabase("a row holds what was never written there, so its page is damaged: restore a backup")
+
+
+def _decoded(values: Sequence[Any], namespace: Namespace) -> Memory:
     (
         _, _, _, id_, text, role, tags, metadata, level, modality, importance, emotional_intensity, valence, created,
         updated, accessed, expires, source_ids, final, speaker, session, position, occurred, spans,
@@ -228,13 +244,22 @@ def _selecting(count: int) -> str:
 
 
 def read_turns(connection: Connection, hi: int) -> list[TurnRow]:
-    """What the rows after a row id say about their place in a conversation, ascending."""
+    """What the rows after a row id say about their place in a conversation, ascending.
+
+    Raises:
+        NotADatabase: a number is none, as on a damaged page.
+    """
     rows = connection.execute(
         "SELECT rid, nid, session, position, speaker, role, telling, asks, coalesce(occurred_at, created_at) "
         "FROM memories WHERE rid > ? ORDER BY rid",
         (hi,),
     ).fetchall()
-    return [TurnRow(*row) for row in rows]
+    turns = [TurnRow(*row) for row in rows]
+    if not all(isinstance(turn.telling, int) and isinstance(turn.cues, int) for turn in turns):
+        raise _damaged()
+    if not all(isinstance(turn.moment, int) and isinstance(turn.position, int | None) for turn in turns):
+        raise _damaged()
+    return turns
 
 
 class LazyNamespaces(defaultdict[int, Namespace]):
