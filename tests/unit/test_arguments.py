@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
     return open_store(UnifiedSettings.for_testing(database={"url": f"sqlite:///{path}"}))
 
 
-@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: type(junk).__name__)
 @pytest.mark.parametrize("where", CALLBACKS)
 def test_what_is_to_be_called_meanwhile_is_looked_at_first(store: LocalStore, where: str, junk: object) -> None:
     with pytest.raises(InvalidField, match=f"{where.partition(', ')[2]} must be a function"):
