@@ -1,6 +1,7 @@
 import copy
 import io
 import pickle
+import random
 import sys
 
 import pytest
@@ -130,6 +131,31 @@ def test_a_reader_that_met_a_broken_chunk_never_looks_finished() -> None:
     for _ in range(3):
         with pytest.raises(SealBroken):
             reader.readinto(buffer)
+
+
+def test_many_chunks_are_opened_where_they_are_to_lie() -> None:
+    content = random.Random(7).randbytes(7 * CHUNK_BYTES)
+    for size in (0, 100):
+        reader = Files(KEY).reader(io.BytesIO(sealed(content + bytes(size))))
+        buffer = bytearray(len(content) + size + 9)
+        assert reader.readinto(memoryview(buffer)[:5]) == 5
+        assert reader.readinto(memoryview(buffer)[5:]) == len(content) + size - 5
+        assert buffer == content + bytes(size + 9)
+        assert reader.readinto(buffer) == 0
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_broken_chunk_among_many_gives_nothing_of_itself_and_no_end(number: int) -> None:
+    content = bytes([7]) * (8 * CHUNK_BYTES)
+    file = bytearray(sealed(content))
+    file[len(file) - (8 - number) * (CHUNK_BYTES + 16)] ^= 1
+    reader = Files(KEY).reader(io.BytesIO(bytes(file)))
+    buffer = bytearray(len(content))
+    for _ in range(2):
+        with pytest.raises(SealBroken, match=f"chunk {number} "):
+            reader.readinto(buffer)
+        assert not any(buffer[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES])
+    assert set(buffer) == {0, 7}
 
 
 def test_two_files_of_the_same_content_have_nothing_in_common() -> None:

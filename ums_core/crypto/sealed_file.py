@@ -19,7 +19,9 @@ Source: the STREAM construction, Hoang, Reyhanitabar, Rogaway, Vizar, CRYPTO 201
 
 import json
 import secrets
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from struct import Struct
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -38,6 +40,10 @@ _PREFIX = Struct(f">{len(_MAGIC)}s8s{_SALT_BYTES}sI")
 _MAX_HEADER = 64 << 10
 _MAX_CHUNKS = 1 << 32
 _DATABASE = "database"
+_SEALED_BYTES = CHUNK_BYTES + TAG_BYTES
+# So many chunks are worth starting threads for.
+_MANY = 4
+_THREADS = 2
 
 
 class Files:
@@ -152,7 +158,7 @@ class Writer:
 
 
 class Reader:
-    """Gives the content, each chunk proved before it is given."""
+    """Gives the content, each chunk proved before it is given. Not thread-safe."""
 
     def __init__(self, file: BinaryIO, keys: dict[str, DataKey]) -> None:
         self._file = file
@@ -165,8 +171,9 @@ class Reader:
         self._bound = prefix + text
         self._cipher = Aead(key.derive("files", salt=salt))
         self._number = 0
-        self._ahead = file.read(CHUNK_BYTES + TAG_BYTES)
+        self._ahead = file.read(_SEALED_BYTES)
         self._last = False
+        self._broken: SealBroken | None = None
         self._content = memoryview(self._next())
         # Proved by the first chunk, so it is what the writer wrote.
         header: dict[str, object] = json.loads(text)
@@ -192,6 +199,9 @@ class Reader:
     def readinto(self, buffer: bytearray | memoryview, /) -> int:
         """Fill the buffer with the next bytes, and return how many; fewer than it holds only at the end.
 
+        Many chunks are opened by two threads, in the buffer itself: 1 to 2 GB/s each. After an error it holds bytes
+        that were proved, and zeros.
+
         Raises:
             SealBroken: as ``chunks``.
         """
@@ -202,6 +212,8 @@ class Reader:
             view[done : done + size] = self._content[:size]
             self._content = self._content[size:]
             done += size
+            if not self._content and len(view) - done >= _MANY * CHUNK_BYTES:
+                done += self._open_whole(view[done:])
         return done
 
     def prove(self) -> int:
@@ -212,25 +224,59 @@ class Reader:
         """
         return sum(len(chunk) for chunk in self.chunks())
 
+    def _open_whole(self, view: memoryview) -> int:
+        """Open as many full chunks as the view holds, or as there are, and return how many bytes they are."""
+        start, reading = self._number, threading.Lock()
+
+        def work() -> None:
+            while True:
+                with reading:
+                    place = (self._number - start) * CHUNK_BYTES
+                    full = len(self._ahead) == _SEALED_BYTES and place + CHUNK_BYTES <= len(view)
+                    if self._broken or not full:
+                        return
+                    number, sealed, last = self._taken()
+                self._prove(number, sealed, view[place : place + CHUNK_BYTES], last=last)
+
+        with ThreadPoolExecutor(_THREADS) as threads:
+            # All of them have come to an end before the first error is raised.
+            for each in wait([threads.submit(work) for _ in range(_THREADS)]).done:
+                each.result()
+        return (self._number - start) * CHUNK_BYTES
+
     def _fill(self) -> bool:
-        """Whether there is content, after the next chunk was opened where there was none."""
+        """Whether there is content, after the next chunk was opened where there was none.
+
+        Raises:
+            SealBroken: also after another chunk was broken: a reader that met one must not look like one at the end.
+        """
+        if self._broken is not None:
+            raise self._broken
         while not self._content and not self._last:
             self._content = memoryview(self._next())
         return bool(self._content)
 
-    def _next(self) -> bytes:
-        sealed, self._ahead = self._ahead, self._file.read(CHUNK_BYTES + TAG_BYTES)
-        last = not self._ahead
-        try:
-            content = self._cipher.open(_nonce(self._number, last=last), sealed, self._bound)
-        except ForgedError:
-            raise SealBroken(
-                f"chunk {self._number} of a sealed file is not what was written: the file was changed, cut, "
-                "or comes from another database"
-            ) from None
-        # Only now: a reader that met a broken chunk must not look like one that met the end.
-        self._number, self._last = self._number + 1, last
+    def _next(self) -> bytearray:
+        number, sealed, last = self._taken()
+        content = bytearray(max(0, len(sealed) - TAG_BYTES))
+        self._prove(number, sealed, memoryview(content), last=last)
         return content
+
+    def _taken(self) -> tuple[int, bytes, bool]:
+        """The next chunk as it lies in the file: its number, its bytes, and whether it is the last one."""
+        sealed, self._ahead = self._ahead, self._file.read(_SEALED_BYTES)
+        number, self._number, self._last = self._number, self._number + 1, not self._ahead
+        return number, sealed, self._last
+
+    def _prove(self, number: int, sealed: bytes, room: memoryview, *, last: bool) -> None:
+        try:
+            self._cipher.open_into(_nonce(number, last=last), sealed, self._bound, room)
+        except ForgedError:
+            self._broken = SealBroken(
+                f"chunk {number} of a sealed file is not what was written: the file was changed, cut, "
+                "or comes from another database"
+            )
+            raise self._broken from None
 
 
 def _encoded(header: Header, database_id: str) -> bytes:

@@ -142,7 +142,8 @@ def write(path: Path, header: Mapping[str, Any], sections: Sequence[Section], se
 def read(path: Path, expected: Mapping[str, Any], seal: FileSeal | None = None) -> Snapshot | None:
     """The snapshot, or None where there is none whose every byte is right and whose header has the expected values.
 
-    A plain payload is read and hashed by two threads, half a MiB at a time, which stays in the cache.
+    Two threads check it: a plain payload half a MiB at a time, which stays in the cache, a sealed one by chunks. It is
+    given to nobody before its last byte was proved.
     """
     _remove_stale(path)
     try:
