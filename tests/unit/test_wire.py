@@ -1,7 +1,7 @@
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import FrozenInstanceError, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from ums_core.errors import (
 )
 from ums_core.ports.lifecycle import Lifecycle
 from ums_core.ports.tending import Tending
+from ums_core.records.memory import WHOLE
 from ums_core.wire import calls
 from ums_core.wire.codec import form_of
 from ums_core.wire.problem import dump_problem, load_problem, problem_of, retry_after_s, status_of
@@ -37,6 +38,22 @@ from ums_core.wire.schema import VERBS
 NOT_VERBS = {"close"}
 MOMENT = datetime(2026, 1, 31, 12, 0, 0, 5, tzinfo=UTC)
 VECTOR = np.array([1, -2.5, 3e-8], np.float32)
+# What every memory says, and no more.
+BARE = {
+    **dict.fromkeys(("role", "expires_at", "speaker", "session", "position", "occurred_at")),
+    **dict.fromkeys(("importance", "emotional_intensity", "valence"), 0.5),
+    **dict.fromkeys(("created_at", "updated_at", "last_accessed_at"), MOMENT.isoformat()),
+    "id": "1",
+    "namespace": ["a"],
+    "text": "tea",
+    "tags": [],
+    "metadata": {},
+    "level": 0,
+    "modality": "text",
+    "source_ids": [],
+    "final": False,
+    "passages": [{}],
+}
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -101,6 +118,23 @@ def test_every_verb_of_the_protocol_crosses() -> None:
 def test_every_field_of_a_record_crosses() -> None:
     for kind in (Draft, Patch, Query, Memory, Hit, Health, Page, Passage):
         assert set(form_of(kind).annotation.model_fields) == {entry.name for entry in fields(kind)}
+
+
+def test_the_passage_of_a_whole_text_crosses_as_one_that_has_nothing_to_tell() -> None:
+    form = form_of(Passage)
+    for whole, told in ((WHOLE, {}), (Passage(), {}), (Passage(end=3), {"end": 3})):
+        assert form.dump is not None
+        assert form.load is not None
+        assert form.dump(whole) == told
+        assert form.load(form.annotation.model_validate(told)) == whole
+
+
+def test_what_a_hit_does_not_say_is_as_in_a_new_one() -> None:
+    (hit,) = VERBS["search"].load_reply(json.dumps({"hits": [{"memory": BARE, "score": 0.5}]}).encode())
+    assert hit == Hit(memory=hit.memory, score=0.5)
+    assert (hit.memory.namespace, hit.memory.passages, hit.memory.pinned) == (("a",), (WHOLE,), False)
+    with pytest.raises(FrozenInstanceError):
+        hit.score = 1.0
 
 
 def test_a_type_that_cannot_cross_is_an_error() -> None:

@@ -9,8 +9,10 @@ import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import Field as DataclassField
 from datetime import UTC, datetime
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -18,8 +20,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from ums_core.errors import InvalidField, InvalidInput, InvalidVector
-from ums_core.records import Draft, Filter, Patch
+from ums_core.records import Draft, Filter, Passage, Patch
 from ums_core.records.check import check_json, check_label, check_text
+from ums_core.records.memory import WHOLE
 
 __all__ = ["KV_ITEMS", "KV_PAIRS", "KV_VALUES", "Form", "Wire", "form_of", "hints_of"]
 
@@ -171,14 +174,11 @@ def _mapping(form: Form) -> Form:
 
 
 def _list(form: Form, kind: Callable[[Any], Any]) -> Form:
-    def load(items: list[Any]) -> Any:  # noqa: ANN401  # of the kind given
-        return kind(items if form.load is None else map(form.load, items))
-
-    dump = form.dump
+    dump, load = form.dump, form.load
     return Form(
         list[form.annotation],  # type: ignore[name-defined]  # built from a value
         None if dump is None else lambda items: [dump(item) for item in items],
-        load if kind is tuple or form.load else None,
+        (kind if kind is tuple else None) if load is None else lambda items: kind(map(load, items)),
     )
 
 
@@ -191,29 +191,63 @@ def _record(kind: type) -> Form:
     model = _model(
         kind.__name__, {e.name: (forms[e.name].annotation, _default(e, described)) for e in wanted}, kind.__doc__
     )
-    plan = [(e.name, e.default, forms[e.name].dump) for e in wanted]
-    loads = [(name, form.load) for name, form in forms.items() if form.load]
+    return Form(model, _dumper(kind, wanted, forms), _loader(kind, forms))
 
-    def dump(record: object) -> dict[str, object]:
-        out = {}
+
+# Most memories are of one passage, and it has nothing to tell but that it is there.
+_BARE: Mapping[type, object] = {Passage: WHOLE}
+
+
+def _dumper(
+    kind: type, wanted: Sequence[DataclassField[Any]], forms: Mapping[str, Form]
+) -> Callable[[Any], dict[str, object]]:
+    names = [entry.name for entry in wanted]
+    values_of = attrgetter(*names)
+    plan = [(e.name, e.default, forms[e.name].dump) for e in wanted if e.default is not MISSING or forms[e.name].dump]
+    bare, slotted = _BARE.get(kind), _slotted(kind)
+
+    def dump(record: Any) -> dict[str, object]:  # noqa: ANN401  # of the kind
+        if record is bare:
+            return {}
+        # At once: an answer of a hundred hits is a hundred memories of thirty fields each.
+        out = dict(zip(names, values_of(record), strict=True)) if slotted else record.__dict__.copy()
         for name, default, turn in plan:
-            value = getattr(record, name)
+            value = out[name]
             # Told apart by type first: False is not 0, and an array is not to be compared.
             if value is default or (type(value) is type(default) and value == default):
-                continue
-            out[name] = value if turn is None else turn(value)
+                del out[name]
+            elif turn is not None:
+                out[name] = turn(value)
         return out
 
-    def load(given: Wire) -> object:
-        # Read from where pydantic keeps it, since an answer of a hundred hits is a hundred of these.
-        held, told = given.__dict__, given.__pydantic_fields_set__
-        values = held.copy() if len(told) == len(held) else {name: held[name] for name in told}
-        for name, turn in loads:
-            if name in values:
-                values[name] = turn(values[name])
-        return kind(**values)
+    return dump
 
-    return Form(model, dump, load)
+
+def _loader(kind: type, forms: Mapping[str, Form]) -> Callable[[Wire], object]:
+    loads = [(name, form.load) for name, form in forms.items() if form.load]
+    # What checks nothing is made in one step, in place of one guarded assignment a field.
+    bare, checked = _BARE.get(kind), hasattr(kind, "__post_init__") or _slotted(kind)
+
+    def load(given: Wire) -> object:
+        # Read from where pydantic keeps it, for the same reason.
+        held, told = given.__dict__, given.__pydantic_fields_set__
+        if bare is not None and not told:
+            return bare
+        values = {name: held[name] for name in told} if checked and len(told) < len(held) else held.copy()
+        for name, turn in loads:
+            if name in told and values[name] is not None:
+                values[name] = turn(values[name])
+        if checked:
+            return kind(**values)
+        made: object = object.__new__(kind)
+        object.__setattr__(made, "__dict__", values)
+        return made
+
+    return load
+
+
+def _slotted(kind: type) -> bool:
+    return "__slots__" in vars(kind)
 
 
 def _model(name: str, columns: dict[str, Any], about: str | None) -> type[Wire]:
