@@ -8,6 +8,11 @@ __all__ = ["taken_back"]
 
 # What undoes the steps, the last one first; a step that changed only values has none.
 _BACK: dict[int, tuple[str, ...]] = {
+    5: (
+        "DROP TABLE actors",
+        "DROP TABLE history",
+        *(f"ALTER TABLE journal DROP COLUMN {name}" for name in ("actor", "digests", "salts", "link")),
+    ),
     4: ("DROP TABLE secrets",),
     3: (
         "DROP TABLE archived",

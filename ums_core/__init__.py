@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ums_core.errors import UMSError
 from ums_core.records import Draft, Filter, Health, Hit, Hits, Memory, Page, Passage, Patch, Query, Receipt
+from ums_core.records.actor import acting_as
 
 if TYPE_CHECKING:
     from ums_core.aio import EnhancedMemoryStore
@@ -49,6 +50,7 @@ __all__ = [
     "SentenceTransformerReranker",
     "UMSError",
     "UnifiedSettings",
+    "acting_as",
     "open_channel",
     "open_store",
     "restore_store",

@@ -11,7 +11,7 @@ from ums_core.ports.sealed import KeyState
 from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Event, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query, Receipt
 from ums_core.records.distinct import Distinct, Duplicates
-from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance, Step
 
 if TYPE_CHECKING:
@@ -219,6 +219,10 @@ class EnhancedMemoryStore(Door):
     async def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""
         return await self._hop(lambda: self.sync.expand(id, namespace=namespace))
+
+    async def history(self, id: str, *, namespace: Namespace = ()) -> list[Change]:  # noqa: A002  # as in every record
+        """Who did what to a memory of one exact namespace, the first change first."""
+        return await self._hop(lambda: self.sync.history(id, namespace=namespace))
 
     async def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
         """Note that memories of one exact namespace were used, and return how many of them there are."""

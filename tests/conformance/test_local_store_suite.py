@@ -25,7 +25,7 @@ from ums_core import (
 )
 from ums_core.records import Namespace
 from ums_core.records.distinct import Distinct
-from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance
 from ums_core.settings.database import url_of
 from ums_core.testing.sealed import SEALED, SEALED_FIELDS
@@ -174,6 +174,9 @@ class Waiting:
 
     def maintain(self, **options: Any) -> Maintenance:  # noqa: ANN401  # those of the verb
         return self._run(self._door.maintain(**options))
+
+    def history(self, id: str, *, namespace: Namespace = ()) -> list[Change]:  # noqa: A002  # the protocol's name
+        return self._run(self._door.history(id, namespace=namespace))
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # the protocol's name
         return self._run(self._door.expand(id, namespace=namespace))

@@ -10,7 +10,7 @@ from ums_core import Draft, Filter, Health, Hit, Memory, MemoryStore, Page, Patc
 from ums_core import UnifiedSettings as Settings
 from ums_core.records import Namespace
 from ums_core.records.distinct import Distinct
-from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance
 from ums_core.wire import calls
 from ums_core.wire.calls import Call
@@ -89,6 +89,9 @@ class Wired:
 
     def maintain(self, **options: Any) -> Maintenance:  # noqa: ANN401  # those of the verb
         return self._send(calls.maintain(**options))
+
+    def history(self, id: str, *, namespace: Namespace = ()) -> list[Change]:  # noqa: A002  # the protocol's name
+        return self._send(calls.history(id, namespace=namespace))
 
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # the protocol's name
         return self._send(calls.expand(id, namespace=namespace))

@@ -43,6 +43,7 @@ GOOD: Mapping[str, Mapping[str, Any]] = {
     "/v1/memories/add-distinct": {"drafts": [{"embedding": VECTOR}], "duplicates": "report", "similarity": 0.9},
     "/v1/memories/consolidate": {"threshold": 0.9, "namespace": ["u"], "strategy": "head2tail", "dry_run": True},
     "/v1/maintain": {"steps": ["sweep", "purge"], "dry_run": True},
+    "/v1/memories/history": {"id": "a", "namespace": []},
     "/v1/memories/expand": {"id": "a", "namespace": []},
     "/v1/memories/reinforce": {"ids": ["a"], "namespace": []},
     "/v1/memories/forget": {"min_total": 1, "retain_fraction": 0.5, "namespace": ["u"], "filter": {"a": 1}},

@@ -70,11 +70,11 @@ BODIES: Mapping[str, Any] = {
     "kv_put": {"collection": "c", "items": {}}, "kv_get": {"collection": "c", "keys": ["a"]},
     "kv_delete": {"collection": "c", "keys": []}, "kv_scan": {"collection": "c"},
     "add_distinct": {"drafts": [{"text": "a"}]}, "consolidate": {"dry_run": True}, "maintain": {"dry_run": True},
-    "expand": {"id": "a"}, "reinforce": {"ids": []}, "forget": {"dry_run": True}, "undo": {"batch": "a"},
-    "supersede": {"old_id": "a", "draft": {"text": "b"}},
+    "expand": {"id": "a"}, "history": {"id": "a"}, "reinforce": {"ids": []}, "forget": {"dry_run": True},
+    "undo": {"batch": "a"}, "supersede": {"old_id": "a", "draft": {"text": "b"}},
 }  # fmt: skip
 # There is no such memory, and no such batch, in an empty store.
-MISSING = {"expand", "supersede", "undo"}
+MISSING = {"expand", "history", "supersede", "undo"}
 
 
 def call(served: Served, name: str, headers: Mapping[str, str]) -> httpx.Response:

@@ -301,7 +301,7 @@ def test_a_rotation_takes_every_value_and_every_word_along(tmp_path: Path) -> No
         state = store.rotate(progress=lambda done, total: told.append((done, total)))
         assert (state.pending, state.former, state.done) == (None, (), 1.0)
         assert under(tmp_path) == {state.active} != {former}
-        assert told[-1][0] == told[-1][1] == 28
+        assert told[-1][0] == told[-1][1] == 30
         with bare(tmp_path) as connection:
             shared = words & {row[0] for row in _words(connection)}
         assert {word for word in shared if not word.startswith("ns")} == set()

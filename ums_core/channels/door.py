@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from threading import Lock
 from typing import Self, TypeVar
 
@@ -100,7 +101,8 @@ class Door:
         if self._closed:
             raise StoreClosed(_CLOSED)
         try:
-            done = asyncio.get_running_loop().run_in_executor(self._pool, work)
+            # Who is at work is said in the caller's context.
+            done = asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, work)
         except RuntimeError as error:
             # Another thread closed it between the look above and here: the pool takes no more work.
             raise StoreClosed(_CLOSED) from error

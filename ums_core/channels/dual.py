@@ -28,7 +28,7 @@ from ums_core.records import Draft, Filter, Health, Hit, Hits, Memory, Namespace
 from ums_core.records.arguments import check_batch, check_ids, check_query
 from ums_core.records.check import check_label, check_namespace
 from ums_core.records.distinct import Distinct, Duplicates
-from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance, Step
 from ums_core.records.match import matches
 
@@ -248,6 +248,10 @@ class DualStore:
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a personal summary was made from, in the order of its ``source_ids``, archived or alive."""
         return self.personal.expand(id, namespace=namespace)
+
+    def history(self, id: str, *, namespace: Namespace = ()) -> list[Change]:  # noqa: A002  # as in every record
+        """Who did what to a personal memory of one exact namespace, the first change first."""
+        return self.personal.history(id, namespace=namespace)
 
     def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
         """Note that personal memories of one exact namespace were used, and return how many of them there are."""

@@ -16,10 +16,11 @@ from ums_core.ports import Forgetful
 from ums_core.records import Draft, Filter, Hit, Memory, Namespace, Query, Receipt
 from ums_core.records.arguments import check_batch, check_filter, check_ids, check_limit
 from ums_core.records.check import check_flag, check_label, check_namespace
-from ums_core.records.lifecycle import Forgetting
+from ums_core.records.lifecycle import Change, Forgetting
 from ums_core.storage.archive import Archive
 from ums_core.storage.bygone import SqlBygone
 from ums_core.storage.database import Database
+from ums_core.storage.history import changes_of
 
 __all__ = ["LocalLifecycle"]
 
@@ -41,6 +42,10 @@ class LocalLifecycle:
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive; see the protocol."""
         return self._archive.expand(check_label(id, "id"), check_namespace(namespace))
+
+    def history(self, id: str, *, namespace: Namespace = ()) -> list[Change]:  # noqa: A002  # as in every record
+        """Who did what to a memory of one exact namespace, the first change first; see the protocol."""
+        return changes_of(self._database, check_label(id, "id"), check_namespace(namespace))
 
     def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
         """Note that memories of one exact namespace were used, and return how many of them there are."""

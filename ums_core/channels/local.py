@@ -125,7 +125,7 @@ class LocalStore(LocalLifecycle, LocalTending):
             return []
 
         def work(tx: SqlTransaction) -> list[Memory]:
-            return stored(tx, self._ingest.prepare(patched(tx, patches)))
+            return stored(tx, self._ingest.prepare(patched(tx, patches)), "updated")
 
         if idempotency_key is None:
             return self._database.write(work)

@@ -10,7 +10,7 @@ from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Filter, Health, Hit, Memory, Namespace, Page, Patch, Query
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.event import Event
-from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance, Step
 from ums_core.wire import calls
 from ums_core.wire.stream import Ack
@@ -129,6 +129,10 @@ class RemoteStore:
     def expand(self, id: str, *, namespace: Namespace = ()) -> list[Memory]:  # noqa: A002  # as in every record
         """What a summary was made from, in the order of its ``source_ids``, archived or alive."""
         return self._transport.send(calls.expand(id, namespace=namespace))
+
+    def history(self, id: str, *, namespace: Namespace = ()) -> list[Change]:  # noqa: A002  # as in every record
+        """Who did what to a memory of one exact namespace, the first change first."""
+        return self._transport.send(calls.history(id, namespace=namespace))
 
     def reinforce(self, ids: Sequence[str], *, namespace: Namespace = ()) -> int:
         """Note that memories of one exact namespace were used, and return how many of them there are."""

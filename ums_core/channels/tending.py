@@ -17,7 +17,7 @@ from ums_core.records import Draft, Filter, Memory, Namespace, Patch
 from ums_core.records.arguments import check_batch, check_callbacks, check_duplicates, check_share, check_steps
 from ums_core.records.check import check_flag, check_namespace, check_whole
 from ums_core.records.distinct import Distinct, Duplicate, Duplicates
-from ums_core.records.lifecycle import Consolidation
+from ums_core.records.lifecycle import Action, Consolidation
 from ums_core.records.maintenance import Maintenance, Step
 from ums_core.records.memory import TEXT
 from ums_core.storage.archive import Archive, reinforced
@@ -164,13 +164,13 @@ class LocalTending:
         importance = max(memory.importance, said.importance)
         if (tags, importance) != (memory.tags, memory.importance):
             patch = Patch(id=id_, namespace=said.namespace, changes={"tags": tags, "importance": importance})
-            stored(tx, self._ingest.prepare(patched(tx, [patch])))
+            stored(tx, self._ingest.prepare(patched(tx, [patch])), "updated")
         spacing = round(self._habits.dynamics.spacing_hours * _HOUR_US)
         reinforced(tx, [id_], said.namespace, spacing)
 
 
-def stored(tx: SqlTransaction, prepared: Prepared) -> list[Memory]:
-    """Write a batch that is ready, and return it as memories."""
+def stored(tx: SqlTransaction, prepared: Prepared, action: Action = "replaced") -> list[Memory]:
+    """Write a batch that is ready, and return it as memories; what is there already is changed by that name."""
     for modality, identity in prepared.identities.items():
         tx.bind(modality, identity)
-    return tx.add(prepared.rows)
+    return tx.add(prepared.rows, action)

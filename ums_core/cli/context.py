@@ -9,7 +9,7 @@ from typer import Context as TyperContext
 from typer import Exit
 from typer.core import TyperGroup
 
-from ums_core import LocalStore, MemoryStore, UMSError, UnifiedSettings, open_channel, open_store
+from ums_core import LocalStore, MemoryStore, UMSError, UnifiedSettings, acting_as, open_channel, open_store
 from ums_core.cli.show import complain
 from ums_core.errors import DatabaseBusy, InvalidInput, MemoryNotFound, NotADatabase
 from ums_core.settings.database import url_of
@@ -71,7 +71,8 @@ class Context:
 
 
 def of(ctx: TyperContext) -> Context:
-    """The context of a command."""
+    """The context of a command, which is who acts from now on until it ends."""
+    ctx.with_resource(acting_as(ctx.command_path))
     found = ctx.find_object(Context)
     return Context() if found is None else found
 

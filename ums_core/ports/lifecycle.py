@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ums_core.records import Draft, Filter, Memory, Namespace
-from ums_core.records.lifecycle import Forgetting
+from ums_core.records.lifecycle import Change, Forgetting
 
 __all__ = ["Lifecycle"]
 
@@ -23,6 +23,21 @@ class Lifecycle(Protocol):
 
         Raises:
             MemoryNotFound: there is no such memory.
+        """
+        ...
+
+    def history(self, id: str, *, namespace: Namespace = ()) -> list[Change]:  # noqa: A002  # as in every record
+        """Who did what to a memory, the first change first, by keyed hashes of what it said before and after.
+
+        Of a memory that is gone, too. It begins with the version of the database that has one, or where it was pruned.
+        A use is no change: ``reinforce``, and reading, leave nothing here. See :class:`~ums_core.records.Change`.
+
+        Args:
+            id: of a memory, alive, archived, or gone.
+            namespace: the whole namespace, not a prefix.
+
+        Raises:
+            MemoryNotFound: there is no such memory, and nothing is known of one.
         """
         ...
 

@@ -2,11 +2,51 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from ums_core.records.memory import Namespace
 from ums_core.records.receipt import Receipt
 
-__all__ = ["Cluster", "Consolidation", "Fading", "Forgetting"]
+__all__ = ["Action", "Change", "Cluster", "Consolidation", "Fading", "Forgetting"]
+
+# What becomes of a memory. Those of the second line put it into the archive, and bring it back.
+Action = Literal[
+    "added", "replaced", "updated", "deleted",
+    "consolidated", "forgotten", "superseded", "restored",
+    "expired", "purged", "erased",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What somebody did to a memory.
+
+    ``before`` and ``after`` are keyed hashes of what it said, 32 hexadecimal digits; what it says is in none of them.
+    Of one memory, the same content has the same hash where it was put into the archive or brought back; where it was
+    written anew it has another one. What use changes (``accesses``, ``last_accessed_at``, ``final``, the end of a time
+    to live) and vectors are no part of it.
+
+    Attributes:
+        seq: number of the change of the store that it was a part of.
+        at: when.
+        actor: who, see :func:`ums_core.acting_as`.
+        action: what.
+        id: of the memory.
+        namespace: likewise.
+        before: hash of what it said; None where there was no such memory, or that was not recorded or is pruned.
+        after: hash of what it says since; None where it is gone, or that is pruned.
+        batch: what it was done with, to be given to ``undo``, or was undone with; None where there is none.
+    """
+
+    seq: int
+    at: datetime
+    actor: str
+    action: Action
+    id: str
+    namespace: Namespace
+    before: str | None = None
+    after: str | None = None
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from ums_core.errors import InvalidInput, Overloaded
+from ums_core.records.actor import acting_as
 from ums_core.service.auth import Caller, Gate
 from ums_core.service.limits import bounded, inflated, items_of, read_body
 from ums_core.service.metrics import Watch, timed
@@ -102,7 +103,9 @@ class Desk:
                 with timed(self.watch, name):
                     return await getattr(store, name)(**arguments)
 
-        task = asyncio.create_task(work())
+        # A task takes the context that it is made in along.
+        with acting_as(f"token:{caller.token.key_id}"):
+            task = asyncio.create_task(work())
         self._in_flight.add(task)
         task.add_done_callback(self._landed)
         try:

@@ -37,7 +37,7 @@ _REFUSALS = {
 _OF_READS = (401, 403, 413, 422, 429, 500, 503)
 _OF_WRITES = (*_OF_READS, 404, 409, 507)
 # Reads that refuse a memory which does not exist, where others tell of it.
-_NAMING = frozenset({"expand"})
+_NAMING = frozenset({"expand", "history"})
 _PROBLEM: dict[str, Any] = {
     "title": "Problem",
     "type": "object",

@@ -5,6 +5,7 @@ import logging
 from time import perf_counter
 
 from ums_core.errors import MaintenanceRunning, UMSError
+from ums_core.records.actor import acting_as
 from ums_core.service.metrics import Watch
 from ums_core.service.tenants import Tenants
 from ums_core.service.tokens import DEFAULT_TENANT, Tenant, Tokens
@@ -57,7 +58,8 @@ class Scheduler:
         outcome = "failed"
         try:
             async with self._tenants.store(tenant) as store:
-                done = await store.maintain(cancel=self._stopping.is_set)
+                with acting_as("scheduler"):
+                    done = await store.maintain(cancel=self._stopping.is_set)
             outcome = "done" if done.complete else "stopped"
             self._watch.maintained(done)
         except MaintenanceRunning:

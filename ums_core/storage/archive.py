@@ -175,22 +175,22 @@ def _undone(tx: SqlTransaction, batch: str, after: int) -> int | None:
         (batch, after, micros(tx.now), _BATCH),
     ).fetchall()
     # What came in their place goes first. The sources of a summary come back with that.
-    gone = {place: _without(tx, *place) for place in {(row[2], row[4]) for row in rows if row[4] is not None}}
+    gone = {place: _without(tx, *place, batch) for place in {(row[2], row[4]) for row in rows if row[4] is not None}}
     back = [row for row in rows if gone.get((row[2], row[4]), True)]
-    tx.restore([rid for rid, _, _, why, _ in back if why != "consolidated"])
+    tx.restore([rid for rid, _, _, why, _ in back if why != "consolidated"], batch)
     return rows[-1][1] if len(rows) == _BATCH else None
 
 
-def _without(tx: SqlTransaction, nid: int, id_: str) -> bool:
+def _without(tx: SqlTransaction, nid: int, id_: str, batch: str) -> bool:
     """Take back a summary or a successor, with the summaries that were made of it.
 
     Returns:
         False where it was forgotten or superseded itself, which is to be undone before.
     """
     row = tx.connection.execute("SELECT why, under FROM main.archived WHERE nid = ? AND id = ?", (nid, id_)).fetchone()
-    if row is not None and not (row[0] == "consolidated" and _without(tx, nid, row[1])):
+    if row is not None and not (row[0] == "consolidated" and _without(tx, nid, row[1], batch)):
         return False
-    tx.discard(nid, [id_])
+    tx.discard(nid, [id_], "deleted", batch)
     return True
 
 
@@ -200,7 +200,7 @@ def _purged(tx: SqlTransaction, limit: int) -> int:
             "SELECT nid, id FROM main.archived WHERE until <= ? ORDER BY until LIMIT ?", (micros(tx.now), limit)
         ).fetchall()
     )
-    return sum(len(shelf.drop_whole(tx.connection, nid, ids)) for nid, ids in by_nid.items())
+    return sum(tx.purge(nid, ids) for nid, ids in by_nid.items())
 
 
 def _swept(tx: SqlTransaction, limit: int) -> int:
@@ -210,7 +210,7 @@ def _swept(tx: SqlTransaction, limit: int) -> int:
             f"SELECT nid, id FROM main.{table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?",
             (micros(tx.now), limit - len(rows)),
         ).fetchall()
-    return sum(tx.discard(nid, ids) for nid, ids in _by_nid(rows).items())
+    return sum(tx.discard(nid, ids, "expired") for nid, ids in _by_nid(rows).items())
 
 
 def _by_nid(rows: Sequence[tuple[int, str]]) -> dict[int, list[str]]:

@@ -19,19 +19,16 @@ from ums_core.ports.ledger import Head, TurnRow, VectorType
 from ums_core.ports.sealed import Sealing
 from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
-from ums_core.storage import filters, journal, keyword, listing
+from ums_core.records.actor import actor
+from ums_core.storage import filters, journal, keyword, listing, secret
 from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
 from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
-from ums_core.storage.connect import (
-    Connector,
-    Reader,
-    load_driver,
-    prepare_directory,
-)
+from ums_core.storage.connect import Connector, Reader, load_driver, prepare_directory
 from ums_core.storage.exclusive import alone
 from ums_core.storage.folding import Folding, Pace
 from ums_core.storage.guard import Guard
+from ums_core.storage.ink import Ink
 from ums_core.storage.migrations import agree_on_terms, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.postings import Candidates, Postings
@@ -45,7 +42,7 @@ from ums_core.storage.table import (
     read_turns,
     select_rows,
 )
-from ums_core.storage.transaction import Known, SqlTransaction
+from ums_core.storage.transaction import Known, SqlTransaction, in_name_of
 from ums_core.storage.worded import Asked, rows_with
 from ums_core.storage.writer import GroupWriter
 
@@ -126,6 +123,7 @@ class Database:
                         self.codec.begin(self._writer_connection)
                     self.guard.check(self._writer_connection)
                     agree_on_terms(self._writer_connection, secure=self._secure_terms)
+                    self.ink = Ink(secret.made(self._writer_connection, "history_key"))
             except BaseException:
                 self._writer_connection.close()
                 raise
@@ -148,7 +146,7 @@ class Database:
 
     def write(self, work: Callable[[SqlTransaction], T]) -> T:
         """Run the work in a transaction, durable when this returns; see the port."""
-        return self._writer.submit(work)
+        return self._writer.submit(in_name_of(actor(), work))
 
     def mark_of(self, seq: int) -> int:
         """The mark of a change; 0 where there is no such change."""
@@ -342,10 +340,12 @@ class Database:
             try:
                 if self.codec is not None:
                     self.codec.follow(connection)
-                first = journal.head(connection)
+                first, link = journal.tip(connection)
                 # Bound anew, or written by another process: what was known of its bindings may have changed.
                 bindings = self._bindings if first.seq == self._seen else {}
-                done, results, new_nids, last = self._work(works, first, bindings)
+                done, results, new_nids, last = self._work(
+                    works, Pending(connection, link, self.codec), first, bindings
+                )
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -370,16 +370,16 @@ class Database:
     def _work(
         self,
         works: Sequence[Callable[[SqlTransaction], object]],
+        pending: Pending,
         head: Head,
         bindings: Mapping[str, EmbedderIdentity],
     ) -> tuple[list[SqlTransaction], list[object], dict[str, int], Head]:
-        pending = Pending(self._writer_connection, self.codec)
         done: list[SqlTransaction] = []
         results: list[object] = []
         nids = self._nids
         new_nids: dict[str, int] = {}
         for work in works:
-            known = Known(nids, bindings, self._secure_terms, self.vector_type, self.codec)
+            known = Known(nids, bindings, self._secure_terms, self.vector_type, self.ink, self.codec)
             transaction = SqlTransaction(pending, head, self.clock(), known)
             results.append(work(transaction))
             if transaction.new_nids:

@@ -13,6 +13,7 @@ from ums_core.records import Memory, Namespace, Receipt
 from ums_core.storage import secret, shelf
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
+from ums_core.storage.history import blotted, salted
 from ums_core.storage.reading import find_nid
 from ums_core.storage.table import ORDINAL_BITS, chunked, encode_namespace
 from ums_core.storage.traces import blocks_of, fingerprints, found
@@ -47,7 +48,9 @@ def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database
             for (blob,) in connection.execute(f"SELECT vector FROM {table} WHERE pid >= ? AND pid < ?", span):
                 pieces += _forms(blob)
     traces = fingerprints(secret.made(connection, _KEY), pieces) if gone else ()
-    tx.delete(list(gone), namespace)
+    if nid is not None:
+        blotted(connection, tx.ink, nid, gone)
+        tx.discard(nid, list(gone), "erased")
     return Receipt(
         database_id=database_id,
         seq=tx.seq,
@@ -89,6 +92,10 @@ def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.ND
         rows = sum(_count(connection, part) for part in chunked(receipt.rids))
         if rows:
             said.append(f"the database still holds {rows} of the erased rows")
+        nid = find_nid(connection, encode_namespace(receipt.namespace))
+        salts = 0 if nid is None else salted(connection, database.ink, (nid, receipt.ids), receipt.seq)
+        if salts:
+            said.append(f"the history can still confirm a guess of {salts} texts that were erased")
         key = secret.read(connection, _KEY)
         if key is None:
             return said

@@ -1,6 +1,6 @@
 """The change journal: what an index replays to catch up with storage."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,18 +8,32 @@ import numpy.typing as npt
 from ums_core.ports.index import Change
 from ums_core.ports.ledger import Head
 from ums_core.storage.connect import Connection
+from ums_core.storage.ink import GENESIS
 from ums_core.storage.table import ORDINAL_BITS
 from ums_core.storage.vectors import unpack_all
 
-__all__ = ["REBIND", "Entry", "Head", "append", "changes_since", "head", "mark_of", "rebound_since", "removed_since"]
+__all__ = [
+    "REBIND",
+    "Entry",
+    "Head",
+    "append",
+    "changes_since",
+    "head",
+    "mark_of",
+    "name",
+    "rebound_since",
+    "removed_since",
+    "tip",
+]
 
 # A change of the database's embedder: every vector of the modality is another one.
 REBIND = "rebind"
 
 _BATCH_ROWS = 16_384
 
-# seq, mark, time in microseconds, kind, first and last new row id, rows gone as int64.
-Entry = tuple[int, int, int, str, int, int, bytes | None]
+# seq, mark, time in microseconds, kind, first and last new row id, rows gone as int64; who made it, digests and salts
+# of the new rows, and the link of the chain.
+Entry = tuple[int, int, int, str, int, int, bytes | None, int, bytes | None, bytes | None, bytes]
 
 
 def head(connection: Connection) -> Head:
@@ -30,7 +44,20 @@ def head(connection: Connection) -> Head:
 
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
     """Note changes, one entry each."""
-    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", entries)
+    connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries)
+
+
+def tip(connection: Connection) -> tuple[Head, bytes]:
+    """As ``head``, with the link that the next change continues."""
+    row = connection.execute("SELECT seq, hi, link FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
+    return (Head(*row[:2]), row[2] or GENESIS) if row else (Head(0, 0), GENESIS)
+
+
+def name(connection: Connection, actors: Mapping[int, str]) -> None:
+    """Note the names of those who made changes, once each."""
+    for aid, actor in actors.items():
+        if connection.execute("SELECT 1 FROM main.actors WHERE aid = ?", (aid,)).fetchone() is None:
+            connection.execute("INSERT INTO actors VALUES (?, ?)", (aid, actor))
 
 
 def mark_of(connection: Connection, seq: int) -> int:

@@ -123,8 +123,27 @@ _SECRETS = (
     "DELETE FROM meta WHERE key = 'erasure_key'",
 )
 
+# Who did what to which memory. The journal says who made a change, and holds a keyed and salted digest of 16 bytes of
+# each row that came with it, in the order of row ids; history has a row for each memory that was changed otherwise than
+# by coming. who: keyed digest of namespace and id. before, after: row ids. link: authenticates the change with all
+# before it, salts excepted, which go where a memory is erased. NULL: made before there was a history, or pruned.
+_HISTORY = (
+    "ALTER TABLE journal ADD COLUMN actor INTEGER",
+    "ALTER TABLE journal ADD COLUMN digests BLOB",
+    "ALTER TABLE journal ADD COLUMN salts BLOB",
+    "ALTER TABLE journal ADD COLUMN link BLOB",
+    "CREATE TABLE actors (aid INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+    """
+    CREATE TABLE history (
+        seq INTEGER NOT NULL, n INTEGER NOT NULL, who BLOB NOT NULL, action TEXT NOT NULL, birth INTEGER NOT NULL,
+        before INTEGER NOT NULL, after INTEGER, batch TEXT, PRIMARY KEY (seq, n)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX history_who ON history (who)",
+)
+
 # A step runs before any view of field mode stands in front of a table, and so finds no text in a sealed column.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE, _SECRETS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE, _SECRETS, _HISTORY)
 
 
 def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_id: str | None = None) -> str:

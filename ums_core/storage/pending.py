@@ -1,8 +1,11 @@
 """Inserts that wait for each other: the works of one shared transaction write their rows in few statements."""
 
+from typing import Any
+
 from ums_core.storage import journal, keyword
 from ums_core.storage.codec import Codec
 from ums_core.storage.connect import Connection
+from ums_core.storage.ink import Notes
 from ums_core.storage.table import INSERT, INSERT_PASSAGE
 
 __all__ = ["Pending"]
@@ -13,18 +16,30 @@ class Pending:
 
     Args:
         connection: the writer, inside a transaction.
+        link: what the next change continues.
         codec: hides the words of terms; None leaves them readable.
     """
 
-    __slots__ = ("codec", "connection", "entries", "passages", "rows", "terms")
+    __slots__ = ("_link", "actors", "changes", "codec", "connection", "entries", "passages", "rows", "terms")
 
-    def __init__(self, connection: Connection, codec: Codec | None = None) -> None:
+    def __init__(self, connection: Connection, link: bytes, codec: Codec | None = None) -> None:
         self.connection = connection
         self.codec = codec
         self.rows: list[tuple[object, ...]] = []
         self.passages: list[tuple[int, str, bytes]] = []
         self.terms: list[keyword.Terms] = []
         self.entries: list[journal.Entry] = []
+        self.changes: list[tuple[object, ...]] = []
+        self.actors: dict[int, str] = {}
+        self._link = link
+
+    def note(self, entry: tuple[Any, ...], notes: Notes, actor: str) -> None:
+        """Let a change be entered: the first seven values of its entry, what it does to memories, and who made it."""
+        link = self._link = notes.ink.link(self._link, entry, actor, notes)
+        aid = notes.ink.aid(actor)
+        self.actors[aid] = actor
+        self.entries.append((*entry, aid, bytes(notes.digests) or None, bytes(notes.salts) or None, link))
+        self.changes += [(entry[0], place, *change) for place, change in enumerate(notes.changes)]
 
     def flush(self) -> None:
         """Insert what waits."""
@@ -40,4 +55,8 @@ class Pending:
             self.terms = []
         if self.entries:
             journal.append(self.connection, self.entries)
-            self.entries = []
+            journal.name(self.connection, self.actors)
+            self.entries, self.actors = [], {}
+        if self.changes:
+            self.connection.executemany("INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self.changes)
+            self.changes = []

@@ -91,6 +91,7 @@ SEALED: tuple[SealedTable, ...] = (
     SealedTable(
         name="reembedded", key=("rid",), texts=("spans",), blobs=("vectors",), bound=("{row}.rid",), label="reembedded"
     ),
+    SealedTable(name="actors", key=("aid",), texts=("name",), bound=("{row}.aid",), label="actor"),
     SealedTable(name="secrets", key=("key",), texts=("value",), bound=("CAST({row}.key AS BLOB)",), label="secret"),
 )
 
@@ -111,6 +112,12 @@ READABLE = {
     "passages.modality": "as above",
     "journal.kind": "a name of ours, such as add",
     "journal.removed": "row ids",
+    "journal.digests": "keyed digests, and the key is sealed",
+    "journal.salts": "random",
+    "journal.link": "a keyed digest",
+    "history.who": "a keyed digest",
+    "history.action": "a word of ours, such as deleted",
+    "history.batch": "an id of ours",
     "idempotency.key": "keys are looked up",
     "kv.collection": "collections are looked up",
     "kv.key": "keys are compared by prefix and order, as SQL does it",

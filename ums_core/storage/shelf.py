@@ -108,13 +108,13 @@ def drop(connection: Connection, rids: Sequence[int]) -> None:
     )
 
 
-def drop_whole(connection: Connection, nid: int, ids: Sequence[str]) -> list[str]:
+def drop_whole(connection: Connection, nid: int, ids: Sequence[str]) -> list[Held]:
     """Delete archived memories for good, with all that is archived under them, and return which there were."""
-    gone: list[str] = []
+    gone: list[Held] = []
     while ids:
         held = find(connection, nid, ids)
         drop(connection, [row[0] for row in held])
-        gone += [row[1] for row in held]
+        gone += held
         ids = [id_ for _, id_, _ in under(connection, nid, [row[1] for row in held])]
     return gone
 

@@ -1,10 +1,10 @@
 """One change in the making: rows, vectors, terms, bindings and the journal entry, committed together."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change
 from ums_core.ports.ledger import Archiving, Row, VectorType
 from ums_core.records import Memory, Namespace
+from ums_core.records.lifecycle import Action
 from ums_core.records.match import micros
 from ums_core.storage import journal, keyword, shelf
 from ums_core.storage.codec import Codec
 from ums_core.storage.connect import Connection
+from ums_core.storage.ink import Ink, Notes
 from ums_core.storage.pending import Pending
 from ums_core.storage.reading import find_nid, identities, read_bindings, read_memories, rows_of
 from ums_core.storage.table import (
@@ -32,7 +34,9 @@ from ums_core.storage.table import (
 )
 from ums_core.storage.vectors import unpack
 
-__all__ = ["Known", "SqlTransaction"]
+__all__ = ["Known", "SqlTransaction", "in_name_of"]
+
+T = TypeVar("T")
 
 _NONE = np.empty(0, np.int64)
 
@@ -46,6 +50,7 @@ class Known:
         bindings: the embedder of each modality.
         secure_terms: whether FTS5 deletes terms for good by itself.
         vector_type: how vectors are kept.
+        ink: what the history is written in.
         codec: of a database in field mode.
     """
 
@@ -53,6 +58,7 @@ class Known:
     bindings: Mapping[str, EmbedderIdentity]
     secure_terms: bool
     vector_type: VectorType
+    ink: Ink
     codec: Codec | None = None
 
 
@@ -60,6 +66,7 @@ class Known:
 class _Former:
     """What a memory keeps of the one that it replaces."""
 
+    rid: int
     birth: int
     created_at: datetime
     last_accessed_at: datetime
@@ -71,6 +78,16 @@ class _Former:
         )
 
 
+def in_name_of(name: str, work: Callable[["SqlTransaction"], T]) -> Callable[["SqlTransaction"], T]:
+    """The work as somebody's: it may be run by a thread of another caller."""
+
+    def run(transaction: SqlTransaction) -> T:
+        transaction.actor = name
+        return work(transaction)
+
+    return run
+
+
 class SqlTransaction:
     """What one work of a shared transaction does to the database; it becomes one journal entry, if it did anything.
 
@@ -79,10 +96,17 @@ class SqlTransaction:
         head: the end of the journal before this work.
         now: the time that it happens at.
         known: what needs no look into the database.
+
+    Attributes:
+        now: as given.
+        actor: who does this work.
+        ink: what the history is written in.
     """
 
     def __init__(self, pending: Pending, head: journal.Head, now: datetime, known: Known) -> None:
         self.now = now
+        self.actor = ""
+        self.ink = known.ink
         self.new_nids: dict[str, int] = {}
         self.bound: dict[str, EmbedderIdentity] = {}
         self.rebound = False
@@ -93,6 +117,7 @@ class SqlTransaction:
         self._lo = self._next = head.hi + 1
         self._removed: list[int] = []
         self._vectors: dict[str, tuple[list[int], list[npt.NDArray[np.float32]]]] = {}
+        self._notes = Notes(known.ink)
         self._kind = "add"
 
     @property
@@ -104,7 +129,7 @@ class SqlTransaction:
     @property
     def seq(self) -> int:
         """Number of the last change, this one included if it changed anything so far."""
-        return self._seq if self._removed or self._next > self._lo or self.rebound else self._seq - 1
+        return self._seq if self._changed() else self._seq - 1
 
     @property
     def vector_type(self) -> VectorType:
@@ -137,7 +162,7 @@ class SqlTransaction:
                 "former, give vectors of your own of that dimension, or move it with store.reembed()"
             )
 
-    def add(self, rows: Sequence[Row]) -> list[Memory]:
+    def add(self, rows: Sequence[Row], action: Action = "replaced") -> list[Memory]:
         """Insert or replace; see the port."""
         if len(rows) == 1 and rows[0].fresh:
             last, places = rows, [0]
@@ -146,6 +171,7 @@ class SqlTransaction:
         replaced = self._replaced([row for row in last if not row.fresh])
         pending = self._pending
         stored: list[Memory] = []
+        came: list[tuple[Any, ...]] = []
         for row in last:
             rid, birth, final = self._next, self._next, row
             self._next += 1
@@ -153,8 +179,10 @@ class SqlTransaction:
             old = replaced.get((nid, row.memory.id))
             if old is not None:
                 birth, final = old.birth, replace(row, memory=old.continued(row.memory))
+                self._notes.changed(action, (nid, row.memory.id), birth, (old.rid, rid))
             memory = final.memory
             encoded: tuple[Any, ...] = encode(final, rid, birth, nid)
+            came.append(encoded)
             pending.rows.append(encoded)
             passages = passages_of(final, rid, self._known.vector_type)
             pending.passages += passages
@@ -162,6 +190,7 @@ class SqlTransaction:
                 pending.terms.append(keyword.terms_of(rid, nid, memory.text, memory.speaker, encoded[OCCURRED_AT]))
             stored.append(memory)
             self._note_vectors(final, rid, passages)
+        self._notes.came(came)
         if replaced:
             # What a summary no longer stands for is not to be lost with it.
             self._release({(self._nid(row.memory.namespace), row.memory.id): row.memory.source_ids for row in last})
@@ -175,43 +204,55 @@ class SqlTransaction:
     def delete(self, ids: Sequence[str], namespace: Namespace) -> int:
         """Delete and return how many there were; see the port."""
         nid = self._find_nid(namespace)
-        return 0 if nid is None else self.discard(nid, ids)
+        return 0 if nid is None else self.discard(nid, ids, "deleted")
 
-    def discard(self, nid: int, ids: Sequence[str]) -> int:
-        """As ``delete``, where the id of the namespace is known."""
+    def discard(self, nid: int, ids: Sequence[str], action: Action, batch: str | None = None) -> int:
+        """As ``delete``, where the id of the namespace is known, by the name of what is done."""
         found = identities(self.connection, nid, ids)
+        self._notes.gone(action, nid, [(values[0], values[3], values[1]) for values in found], batch)
         self._remove(found)
         if self._kind == "add" and self._next == self._lo:
             self._kind = "delete"
         held = shelf.find(self.connection, nid, ids)
+        self._notes.gone(action, nid, [row[:3] for row in held], batch)
         shelf.drop(self.connection, [row[0] for row in held])
         gone = [str(row[3]) for row in found] + [row[1] for row in held]
         if gone:
-            self._release({(nid, id_): () for id_ in gone})
+            self._release({(nid, id_): () for id_ in gone}, batch)
         return len(gone)
+
+    def purge(self, nid: int, ids: Sequence[str]) -> int:
+        """Delete what is archived, with all that is archived under it, and return how many memories went."""
+        held = shelf.drop_whole(self.connection, nid, ids)
+        self._notes.gone("purged", nid, [row[:3] for row in held])
+        return len(held)
 
     def archive(self, rids: Sequence[int], archiving: Archiving) -> list[int]:
         """Put rows into the archive and return those there were; see the port."""
         found = rows_of(self.connection, rids)
         held = [int(values[0]) for values in found]
+        for rid, birth, nid, id_, *_ in found:
+            self._notes.changed(archiving.why, (nid, id_), birth, (rid, rid), archiving.batch)
         shelf.put(self.connection, held, archiving, self.now)
         self._remove(found)
         return held
 
-    def restore(self, rids: Sequence[int]) -> int:
+    def restore(self, rids: Sequence[int], batch: str | None = None) -> int:
         """Make archived rows live again and return how many there were; see the port."""
         taken = shelf.take(self.connection, rids)
         pending = self._pending
         for values, passages in taken:
             rid = self._next
             self._next += 1
-            _, _, nid, _, text, *_ = values
+            former, birth, nid, id_, text, *_ = values
+            self._notes.changed("restored", (nid, id_), birth, (former, rid), batch)
             pending.rows.append((rid, *values[1:]))
             if text:
                 pending.terms.append(keyword.terms_of(rid, nid, text, values[SPEAKER], values[OCCURRED_AT]))
             for ordinal, (modality, vector) in enumerate(passages):
                 pending.passages.append(((rid << ORDINAL_BITS) + ordinal, modality, vector))
                 self._note(modality, rid, unpack(vector))
+        self._notes.came([values for values, _ in taken])
         return len(taken)
 
     def merge(self, rids: Sequence[int], summary: Row, batch: str) -> str | None:
@@ -244,11 +285,11 @@ class SqlTransaction:
 
     def finish(self) -> journal.Head:
         """Write the journal entry, if anything was changed, and return the new end of the journal."""
-        if not self._removed and self._next == self._lo and not self.rebound:
+        if not self._changed():
             return journal.Head(self._seq - 1, self._lo - 1)
         removed = np.array(self._removed, np.int64).tobytes() if self._removed else None
         entry = (self._seq, self._mark, micros(self.now), self._kind, self._lo, self._next - 1, removed)
-        self._pending.entries.append(entry)
+        self._pending.note(entry, self._notes, self.actor)
         return journal.Head(self._seq, self._next - 1)
 
     def change(self, modality: str, dim: int) -> Change:
@@ -262,6 +303,9 @@ class SqlTransaction:
         matrix = np.array(vectors, np.float32) if vectors else np.empty((0, dim), np.float32)
         removed = np.array(self._removed, np.int64) if self._removed else _NONE
         return Change(seq=self._seq, mark=self._mark, removed=removed, added=np.array(rids, np.int64), vectors=matrix)
+
+    def _changed(self) -> bool:
+        return bool(self._next > self._lo or self._notes.changes or self.rebound)
 
     def _note_vectors(self, row: Row, rid: int, passages: Sequence[tuple[int, str, bytes]]) -> None:
         """Tell the index the very vectors that storage will give back."""
@@ -286,22 +330,24 @@ class SqlTransaction:
             found = identities(self.connection, nid, ids)
             for values in found:
                 old = decode(values, ())
-                gone[nid, old.id] = _Former(int(values[1]), old.created_at, old.last_accessed_at, old.accesses)
+                gone[nid, old.id] = _Former(
+                    int(values[0]), int(values[1]), old.created_at, old.last_accessed_at, old.accesses
+                )
             self._remove(found)
             held = shelf.find(self.connection, nid, ids)
-            for _, id_, birth, created, accessed, accesses in held:
-                gone[nid, id_] = _Former(birth, moment(created), moment(accessed), accesses)
+            for rid, id_, birth, created, accessed, accesses in held:
+                gone[nid, id_] = _Former(rid, birth, moment(created), moment(accessed), accesses)
             shelf.drop(self.connection, [row[0] for row in held])
         return gone
 
-    def _release(self, sources: Mapping[tuple[int, str], Sequence[str]]) -> None:
+    def _release(self, sources: Mapping[tuple[int, str], Sequence[str]], batch: str | None = None) -> None:
         """Make live again what is archived under memories that changed or went, but for the sources that they keep."""
         by_nid: dict[int, list[str]] = {}
         for nid, id_ in sources:
             by_nid.setdefault(nid, []).append(id_)
         for nid, ids in by_nid.items():
             held = shelf.under(self.connection, nid, ids)
-            self.restore([rid for rid, id_, summary in held if id_ not in sources[nid, summary]])
+            self.restore([rid for rid, id_, summary in held if id_ not in sources[nid, summary]], batch)
 
     def _remove(self, found: Sequence[Sequence[Any]]) -> None:
         if not found:

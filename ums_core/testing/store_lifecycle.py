@@ -8,7 +8,7 @@ import pytest
 
 from ums_core.errors import InvalidInput, MemoryNotFound
 from ums_core.ports import MemoryStore
-from ums_core.records import Draft, Query
+from ums_core.records import Draft, Patch, Query
 from ums_core.testing.store_case import StoreCase, everything, ids_of
 
 __all__ = ["StoreLifecycle"]
@@ -110,6 +110,34 @@ class StoreLifecycle(StoreCase):
         assert then.similarity == pytest.approx(1, abs=1e-3)
         with pytest.raises(MemoryNotFound):
             store.supersede("old", self.faded("newer", 0.5), namespace=("n",))
+
+    def test_a_history_tells_what_was_done_and_by_whom(self, store: MemoryStore) -> None:
+        store.add([self.faded("a", 0.1, namespace=("n",))])
+        store.update([Patch(id="a", namespace=("n",), changes={"importance": 0.2})])
+        done = store.forget(retain_fraction=0, namespace=("n",))
+        assert done.batch is not None
+        store.undo(done.batch)
+        store.add([self.faded("a", 0.3, namespace=("n",))])
+        store.delete(["a"], namespace=("n",))
+        store.reinforce(["a"], namespace=("n",))
+        changes = store.history("a", namespace=("n",))
+        assert [change.action for change in changes] == [
+            *("added", "updated", "forgotten", "restored", "replaced", "deleted")
+        ]
+        assert [change.batch for change in changes] == [None, None, done.batch, done.batch, None, None]
+        assert all((change.id, change.namespace) == ("a", ("n",)) and change.actor for change in changes)
+        assert [change.seq for change in changes] == sorted({change.seq for change in changes})
+        # Each begins where the one before ended, and the archive changes nothing of what was said.
+        added, updated, forgotten, restored, replaced, deleted = changes
+        assert added.before is None
+        assert deleted.after is None
+        assert [c.before for c in changes[1:]] == [c.after for c in changes[:-1]]
+        assert forgotten.after == forgotten.before == restored.after
+        assert len({added.after, updated.after, replaced.after}) == 3
+        with pytest.raises(MemoryNotFound):
+            store.history("b", namespace=("n",))
+        with pytest.raises(MemoryNotFound):
+            store.history("a")
 
     def test_sources_are_read_in_their_order(self, store: MemoryStore) -> None:
         store.add([self.faded("a", 0.5), self.faded("b", 0.5), self.faded("sum", 0.5, source_ids=("b", "x", "a"))])

@@ -24,7 +24,7 @@ from ums_core.records.arguments import (
 )
 from ums_core.records.check import check_flag, check_label, check_namespace, check_number, check_text, check_whole
 from ums_core.records.distinct import Distinct, Duplicates
-from ums_core.records.lifecycle import Consolidation, Forgetting
+from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance, Step
 from ums_core.wire.problem import load_problem
 from ums_core.wire.schema import VERBS
@@ -41,6 +41,7 @@ __all__ = [
     "forget",
     "get",
     "health",
+    "history",
     "kv_delete",
     "kv_get",
     "kv_put",
@@ -204,6 +205,11 @@ def maintain(*, steps: Sequence[Step] | None = None, dry_run: bool = False) -> C
 def expand(id: str, *, namespace: Namespace = ()) -> Call[list[Memory]]:  # noqa: A002  # as in every record
     """What a summary was made from; see ``MemoryStore.expand``."""
     return _call("expand", id=check_label(id, "id"), namespace=check_namespace(namespace))
+
+
+def history(id: str, *, namespace: Namespace = ()) -> Call[list[Change]]:  # noqa: A002  # as in every record
+    """Who did what to a memory; see ``MemoryStore.history``."""
+    return _call("history", id=check_label(id, "id"), namespace=check_namespace(namespace))
 
 
 def check_here(*called: object) -> None:

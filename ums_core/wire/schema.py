@@ -166,6 +166,7 @@ VERBS: dict[str, Verb] = {
         _verb("consolidate", "/memories/consolidate", writes=True),
         _verb("maintain", "/maintain", writes=True),
         _verb("expand", "/memories/expand", under="memories"),
+        _verb("history", "/memories/history", under="changes"),
         _verb("reinforce", "/memories/reinforce", writes=True, under="count"),
         _verb("forget", "/memories/forget", writes=True),
         _verb("supersede", "/memories/supersede", writes=True),

@@ -1,0 +1,208 @@
+"""Who did what to which memory is told, and of what was erased nothing can be told any more."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from old_schemas import taken_back
+
+from ums_core import Draft, EnhancedMemoryStore, LocalStore, Patch, UnifiedSettings, acting_as, open_store
+from ums_core.errors import InvalidField, MemoryNotFound
+from ums_core.records.actor import actor
+from ums_core.records.lifecycle import Action, Change
+from ums_core.settings.database import url_of
+from ums_core.storage.database import Database
+from ums_core.storage.history import entry_of
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+N = ("n",)
+
+
+def opened(place: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC), **settings: object) -> LocalStore:
+    made = UnifiedSettings.for_testing(
+        database={"url": url_of(place / "memory.db"), "backend": "exact"},
+        model={"embedder": "hashing:16", "vector_dim": 16},
+        **settings,
+    )
+    return open_store(made, clock=clock)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    with opened(tmp_path) as made:
+        yield made
+
+
+def database(store: LocalStore) -> Database:
+    return store._database  # what is behind the verbs
+
+
+def draft(id_: str = "a", text: str = "The boat sails at nine.", **fields: object) -> Draft:
+    return Draft(id=id_, text=text, namespace=N, **fields)  # type: ignore[arg-type]  # of a draft
+
+
+def actions(changes: list[Change]) -> list[Action]:
+    return [change.action for change in changes]
+
+
+def test_whoever_acts_is_named(store: LocalStore) -> None:
+    store.add([draft()])
+    with acting_as("token:1"), acting_as("token:2"):
+        store.update([Patch(id="a", namespace=N, changes={"text": "At ten."})])
+    with acting_as("token:3"):
+        store.delete(["a"], namespace=N)
+    first, second, third = store.history("a", namespace=N)
+    assert first.actor == actor()
+    assert first.actor.endswith(f":{os.getpid()}")
+    assert (second.actor, third.actor) == ("token:2", "token:3")
+
+
+@pytest.mark.parametrize("name", ["", "a" * 201, "a\0b", 7])
+def test_what_is_no_name_is_refused(name: object) -> None:
+    with pytest.raises(InvalidField), acting_as(name):  # type: ignore[arg-type]  # that is the point
+        pass
+
+
+def test_a_process_is_named_by_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for argv in (["/usr/bin/ums", "add"], ["/x/ums_core/cli/__main__.py"], ["-c"], [""], []):
+        monkeypatch.setattr(sys, "argv", argv)
+        said.append(actor().partition(":")[0])
+    assert said == ["ums", "cli", "python", "python", "python"]
+
+
+def test_threads_that_share_a_commit_keep_their_names(store: LocalStore) -> None:
+    together = Barrier(8)
+
+    def write(number: int) -> None:
+        with acting_as(f"thread {number}"):
+            together.wait()
+            for turn in range(5):
+                store.add([draft(f"{number}-{turn}")])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    for number in range(8):
+        (change,) = store.history(f"{number}-4", namespace=N)
+        assert change.actor == f"thread {number}"
+
+
+def test_the_door_takes_its_callers_name_along(store: LocalStore) -> None:
+    async def add(number: int) -> None:
+        with acting_as(f"task {number}"):
+            await door.add([draft(str(number))])
+
+    async def work() -> list[str]:
+        await asyncio.gather(*(add(number) for number in range(4)))
+        return [(await door.history(str(number), namespace=N))[0].actor for number in range(4)]
+
+    door = EnhancedMemoryStore(store)
+    assert asyncio.run(work()) == [f"task {number}" for number in range(4)]
+
+
+def test_every_way_to_change_a_memory_is_told(tmp_path: Path) -> None:
+    now = NOW
+    with opened(tmp_path, lambda: now) as store:
+        store.add([draft("a", importance=0.0), draft("short", ttl_s=60), draft("old"), draft("twin", "It rained.")])
+        store.add([draft("twin2", "It rained.")])
+        store.supersede("old", draft("new", "The boat sails at ten."), namespace=N)
+        merged = store.consolidate(threshold=0.99, namespace=N)
+        assert merged.batch is not None
+        (summary,) = merged.clusters
+        done = store.forget(retain_fraction=0, namespace=N, filter={"importance": {"$lt": 0.1}})
+        now += timedelta(days=60)
+        assert store.sweep() == 1
+        assert store.purge() == 1
+        store.undo(merged.batch)
+        store.erase(["twin"], namespace=N)
+        told = {id_: actions(store.history(id_, namespace=N)) for id_ in ("a", "short", "old", "new", "twin", "twin2")}
+        assert told == {
+            "a": ["added", "forgotten", "purged"],
+            "short": ["added", "expired"],
+            "old": ["added", "superseded"],
+            "new": ["added"],
+            "twin": ["added", "consolidated", "restored", "erased"],
+            "twin2": ["added", "consolidated", "restored"],
+        }
+        assert actions(store.history(summary.summary_id or "", namespace=N)) == ["added", "deleted"]
+        assert store.history("a", namespace=N)[1].batch == done.batch
+        assert store.history("twin", namespace=N)[2].batch == merged.batch
+        assert [change.at for change in store.history("a", namespace=N)] == [NOW, NOW, now]
+
+
+def test_a_memory_that_comes_again_under_its_id_has_one_history(store: LocalStore) -> None:
+    store.add([draft("b"), draft()])
+    store.delete(["a"], namespace=N)
+    store.add([draft()])
+    store.add([draft(text="Other.")])
+    store.delete(["b"], namespace=N)
+    first, deleted, second, replaced = store.history("a", namespace=N)
+    assert actions([first, deleted, second, replaced]) == ["added", "deleted", "added", "replaced"]
+    assert first.after == deleted.before
+    assert second.after == replaced.before
+    # The same text a second time is another hash: each row has its salt.
+    assert first.after != second.after
+    assert actions(store.history("b", namespace=N)) == ["added", "deleted"]
+
+
+def test_what_was_erased_cannot_be_confirmed(store: LocalStore) -> None:
+    store.add([draft(text="The secret is 1234."), draft("b")])
+    store.update([Patch(id="a", namespace=N, changes={"text": "The secret is 5678."})])
+    store.update([Patch(id="a", namespace=N, changes={"text": "The secret is 9012."})])
+    rids = [row[0] for row in rows(store, "SELECT rid FROM memories WHERE id = 'a'")] + [1, 3]
+    with database(store).reader() as connection:
+        entry = entry_of(connection, 1)
+    assert entry is not None
+    assert entry.salt(1) is not None
+    receipt = store.erase(["a"], namespace=N)
+    assert actions(store.history("a", namespace=N)) == ["added", "updated", "updated", "erased"]
+    with database(store).reader() as connection:
+        held = [entry_of(connection, rid) for rid in rids]
+        assert [entry and entry.salt(rid) for entry, rid in zip(held, rids, strict=True)] == [None] * 3
+        neighbour = entry_of(connection, 2)
+    assert neighbour is not None
+    assert neighbour.salt(2) is not None
+    assert store.verify_erased(receipt) == []
+    # What comes again later is not what was erased.
+    store.add([draft()])
+    assert store.verify_erased(receipt) == []
+    # A control: with its salt the history could tell.
+    database(store).write(lambda tx: tx.connection.execute("UPDATE journal SET salts = ? WHERE lo = 1", (entry.salts,)))
+    assert store.verify_erased(receipt) == ["the history can still confirm a guess of 1 texts that were erased"]
+
+
+def test_a_history_begins_where_the_database_got_one(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add([draft()])
+    taken_back(tmp_path / "memory.db", 4)
+    with opened(tmp_path) as store:
+        assert store.history("a", namespace=N) == []
+        store.add([draft("b")])
+        store.update([Patch(id="a", namespace=N, changes={"text": "At ten."})])
+        (change,) = store.history("a", namespace=N)
+        assert (change.action, change.before) == ("updated", None)
+        assert change.after is not None
+        assert actions(store.history("b", namespace=N)) == ["added"]
+        store.erase(["a"], namespace=N)
+        with pytest.raises(MemoryNotFound):
+            store.history("c", namespace=N)
+        with pytest.raises(MemoryNotFound):
+            store.history("a", namespace=("nowhere",))
+
+
+def test_no_row_was_brought_by_an_empty_journal(store: LocalStore) -> None:
+    with database(store).reader() as connection:
+        assert entry_of(connection, 1) is None
+
+
+def rows(store: LocalStore, sql: str) -> list[tuple[int, ...]]:
+    with closing(sqlite3.connect(database(store).path)) as connection:
+        return connection.execute(sql).fetchall()
