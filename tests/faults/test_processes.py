@@ -13,6 +13,7 @@ from ums_core.storage.connect import Connector, load_driver
 from ums_core.storage.filters import register
 from ums_core.storage.migrations import migrate
 from ums_core.testing.samples import unit
+from ums_core.testing.sealed import SEALED, SEALED_FIELDS
 from ums_core.testing.worker import Worker
 from ums_core.testing.workload import Place, rare_word, version_of
 
@@ -44,6 +45,34 @@ def test_a_commit_of_another_process_is_found_by_the_very_next_call(place: Place
             words = Query(text=rare_word(id_, 0), mode="keyword")
             assert [hit.memory.id for hit in store.search(words)] == [id_]
             assert store.count() == number + 1
+
+
+@pytest.mark.parametrize(
+    "security",
+    [{}, pytest.param(SEALED, marks=pytest.mark.needs_sqlcipher), SEALED_FIELDS],
+    ids=["plain", "pages", "fields"],
+)
+def test_reading_the_raw_files_of_an_open_store_lets_no_write_get_lost(
+    tmp_path: Path, security: dict[str, object]
+) -> None:
+    place = Place(str(tmp_path / "memory.db"), security=security)
+    with place.open() as store:
+        store.add([place.draft("a-0", 0), place.draft("a-1", 0)])
+    # Opened again: what a sealed store looks at then are the bytes of the file, too.
+    with place.open() as store:
+        with place.open():
+            pass
+        assert store.verify_erased(store.erase(["a-0"], namespace=("a",))) == []
+        # Whoever takes itself for the last one takes the log away, in which this one goes on writing.
+        with Worker.obeying(place) as other:
+            assert other.ask("count") == 1
+            other.finish()
+        store.add([place.draft("a-2", 0)])
+        with Worker.obeying(place) as other:
+            assert other.ask("count") == 2
+            other.finish()
+    with place.open() as store:
+        assert store.count() == 2
 
 
 def test_updates_and_deletes_of_another_process_are_seen_at_once(place: Place, processes: ExitStack) -> None:

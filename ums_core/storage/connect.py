@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ from ums_core.errors import (
     StoreClosed,
     WrongKey,
 )
+from ums_core.storage import raw
 from ums_core.storage.complaint import Told, explain, translated
 
 __all__ = [
@@ -346,11 +347,8 @@ class Reader:
 
 def is_plain(path: Path) -> bool:
     """Whether a file begins as a plain SQLite database does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
-    except FileNotFoundError:
-        return False
+    with closing(raw.blocks(path, len(_MAGIC))) as begin:
+        return next(begin, b"") == _MAGIC
 
 
 def not_encrypted(path: Path) -> DatabaseNotEncrypted:

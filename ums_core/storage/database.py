@@ -20,7 +20,7 @@ from ums_core.ports.sealed import Sealing
 from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.records.actor import actor
-from ums_core.storage import filters, journal, keyword, listing, secret
+from ums_core.storage import filters, journal, keyword, listing, raw, secret
 from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
 from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
@@ -83,6 +83,7 @@ class Database:
     ) -> None:
         prepare_directory(path)
         self.path = path
+        self._let_go_of_files = raw.hold(self, path)
         self.allowed_rows = AllowedRows()
         self._postings = Postings()
         self._scopes = KnownScopes()
@@ -317,6 +318,7 @@ class Database:
             with self._translated():
                 self._folding.fold(self._writer_connection, "TRUNCATE", last=True)
                 self._writer_connection.close()
+            self._let_go_of_files()
             if self.codec is not None:
                 self.codec.forget()
                 self.codec.words.close()

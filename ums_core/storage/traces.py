@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ums_core.storage import raw
+
 __all__ = ["blocks_of", "fingerprints", "found"]
 
 _WIDTHS = (16, 8)
@@ -57,15 +59,10 @@ def found(key: bytes, traces: Sequence[str], blocks: Iterable[bytes]) -> set[str
 
 def blocks_of(path: Path, size: int = _BLOCK) -> Iterator[bytes]:
     """A file in blocks that overlap, so that no window falls between two; nothing where it is gone."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
-        tail = b""
-        while block := file.read(size):
-            yield tail + block
-            tail = (tail + block)[1 - _WIDTHS[0] :]
+    tail = b""
+    for block in raw.blocks(path, size):
+        yield tail + block
+        tail = (tail + block)[1 - _WIDTHS[0] :]
 
 
 def _trace(key: bytes, window: bytes) -> str:
