@@ -1,8 +1,10 @@
 """What the place of a turn adds to its score, and how places are kept."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -10,37 +12,73 @@ from hypothesis.extra.numpy import arrays
 
 from ums_core import Draft, Patch, Query, UnifiedSettings, open_store
 from ums_core.pipeline.surroundings import Surroundings
-from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns
-from ums_core.ranking.fuse import total
-from ums_core.ranking.profile import DIALOGUE, PROFILES, weights_of
+from ums_core.ranking.conversation import KIND_SHIFT, NOTE, PEER, REPLY, USER, Turns, kinds_of, traits_among
+from ums_core.ranking.profile import DIALOGUE, PROFILES, Profile
 from ums_core.ranking.question import Question
+from ums_core.ranking.signals import scored
 from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME, cues
+from ums_core.records.query import SIGNALS
 
 pytestmark = pytest.mark.property
 
 N = 8
 
 
+# Two notes behind the turns give mean 0 and deviation 1: the score of a turn, before its place, is what was given.
+ANCHORS = [-1.0, 1.0]
+CORE = np.array([N, N + 1])
+
+
+def turns_of(  # noqa: PLR0913  # the columns of a few turns
+    kind: npt.ArrayLike,
+    before: npt.ArrayLike,
+    after: npt.ArrayLike,
+    session: npt.ArrayLike,
+    cues: npt.ArrayLike,
+    *,
+    telling: npt.ArrayLike = 0,
+    named: npt.ArrayLike | None = None,
+    moment: npt.ArrayLike = -1,
+) -> Turns:
+    """Some turns and, behind them, the two notes."""
+
+    def column(values: npt.ArrayLike, last: int, of: type) -> np.ndarray:
+        return np.concatenate([np.asarray(values), np.full(len(ANCHORS), last)]).astype(of)
+
+    links = np.stack([np.append(column(side, -1, np.intp), -1) for side in (before, after)])
+    own = column(cues, 0, np.uint8) | column(kind, NOTE, np.uint8) << KIND_SHIFT
+    count = len(own) - len(ANCHORS)
+    return Turns(
+        traits=traits_among(own, links, None if named is None else column(named, 0, np.bool_)),
+        links=links,
+        session=column(session, -1, np.int32),
+        telling=column(np.broadcast_to(telling, count), 0, np.int32),
+        moment=column(np.broadcast_to(moment, count), -1, np.int64),
+    )
+
+
 @st.composite
 def dialogues(draw: st.DrawFn) -> Turns:
     links = np.arange(N)
     cut = draw(arrays(np.bool_, N))
-    before = np.where(cut, -1, links - 1)
-    after = np.where(np.append(cut[1:], True), -1, links + 1)
-    return Turns(
-        kind=draw(arrays(np.int8, N, elements=st.integers(0, 3))),
-        before=before,
-        after=after,
-        session=draw(arrays(np.int32, N, elements=st.integers(-1, 2))),
-        cues=draw(arrays(np.int8, N, elements=st.integers(0, 15))),
+    return turns_of(
+        draw(arrays(np.int8, N, elements=st.integers(0, 3))),
+        np.where(cut, -1, links - 1),
+        np.where(np.append(cut[1:], True), -1, links + 1),
+        draw(arrays(np.int32, N, elements=st.integers(-1, 2))),
+        draw(arrays(np.int8, N, elements=st.integers(0, 15))),
         moment=draw(arrays(np.int64, N, elements=st.integers(-1, 2**50))),
-        log_words=draw(arrays(np.float64, N, elements=st.floats(0, 4))),
-        named=draw(arrays(np.bool_, N)),
+        telling=draw(arrays(np.int32, N, elements=st.integers(0, 60))),
+        named=draw(st.none() | arrays(np.bool_, N)),
     )
 
 
 def placed(base: np.ndarray, turns: Turns, asked: str = "") -> np.ndarray:
-    return base + total(Question.of(asked).parts(base, turns, weights_of(turns.kind, PROFILES)))
+    """The scores of turns that matched so well by words."""
+    core = np.arange(len(base), len(base) + len(ANCHORS))
+    found = scored(np.append(base, ANCHORS), None, core, turns, (Question.of(asked), PROFILES))
+    np.testing.assert_allclose(found.scores, sum(found.parts().values()), atol=1e-9)
+    return found.scores[: len(base)]
 
 
 scores = arrays(np.float64, N, elements=st.floats(-5, 5))
@@ -62,27 +100,44 @@ def test_a_higher_score_never_lowers_any_turn(base: np.ndarray, turns: Turns, pl
 @given(scores, dialogues())
 def test_notes_and_replies_keep_their_scores(base: np.ndarray, turns: Turns) -> None:
     after = placed(base, turns)
-    kept = (turns.kind == NOTE) | (turns.kind == REPLY)
-    np.testing.assert_array_equal(after[kept], base[kept])
+    kinds = kinds_of(turns.traits)[:N]
+    kept = (kinds == NOTE) | (kinds == REPLY)
+    np.testing.assert_allclose(after[kept], base[kept], atol=1e-9)
+
+
+@given(scores, scores, dialogues(), st.floats(0.1, 100), st.floats(-100, 100))
+def test_shifting_and_scaling_a_share_changes_nothing(
+    matches: np.ndarray, cosines: np.ndarray, turns: Turns, scale: float, shift: float
+) -> None:
+    matches, cosines = np.append(matches, ANCHORS), np.append(cosines, ANCHORS)
+    asked = (Question.of("When was it?"), PROFILES)
+    before = scored(matches, cosines, CORE, turns, asked).scores
+    np.testing.assert_allclose(scored(matches * scale + shift, cosines, CORE, turns, asked).scores, before, atol=1e-6)
+    np.testing.assert_allclose(scored(matches, cosines * scale + shift, CORE, turns, asked).scores, before, atol=1e-6)
 
 
 def test_an_answer_takes_over_more_of_a_question_and_a_user_of_the_reply() -> None:
-    turns = Turns(
-        kind=np.array([PEER, PEER, USER, REPLY], np.int8),
-        before=np.array([-1, 0, -1, 2]),
-        after=np.array([1, -1, 3, -1]),
-        session=np.array([0, 0, 1, 1], np.int32),
-        cues=np.array([ASKS | ENDS_ASKING, FIRST_PERSON | NAMES_TIME, 0, 0], np.int8),
-        log_words=np.zeros(4),
-        named=np.array([False, True, False, False]),
-        moment=np.array([-1, -1, -1, -1]),
+    turns = turns_of(
+        [PEER, PEER, USER, REPLY],
+        [-1, 0, -1, 2],
+        [1, -1, 3, -1],
+        [0, 0, 1, 1],
+        [ASKS | ENDS_ASKING, FIRST_PERSON | NAMES_TIME, 0, 0],
+        named=[False, True, False, False],
     )
     base = np.array([2.0, 0.0, 0.0, 1.0])
     d = DIALOGUE
     said = d.after_question * 2.0 + d.session * 2.0 + d.answer + d.named_speaker + d.first_person
     np.testing.assert_allclose(placed(base, turns), [2.0 + d.session * 2.0 + d.question, said, 0.3 + 1.0, 1.0])
-    np.testing.assert_allclose(placed(base, turns, "What did you say?")[2], 0.0)
+    np.testing.assert_allclose(placed(base, turns, "What did you say?")[2], 0.0, atol=1e-12)
     np.testing.assert_allclose(placed(base, turns, "When was it?")[1], said + d.time)
+
+
+def test_every_weight_of_a_profile_is_that_of_one_signal() -> None:
+    turns = turns_of([USER], [-1], [-1], [0], [0])
+    asked = (Question.of("when did it go on, in May 2001?"), PROFILES)
+    found = scored(np.append([0.0], ANCHORS), np.append([0.0], ANCHORS), np.array([1, 2]), turns, asked)
+    assert set(found.parts()) == set(SIGNALS) == {entry.name for entry in fields(Profile)}
 
 
 def test_cues_are_what_a_text_does_with_words() -> None:
@@ -124,7 +179,8 @@ def test_what_was_kept_up_step_by_step_is_what_one_look_would_see(
         rids = np.array(store._database.head().hi + 1 - np.arange(store._database.head().hi, 0, -1))
         living = np.array(sorted(store._database.rows(rids.tolist())), np.int64)
         for rid in living:
-            np.testing.assert_array_equal(kept.neighbours(np.array([rid])), fresh.neighbours(np.array([rid])))
+            one = np.array([rid])
+            np.testing.assert_array_equal(kept.with_neighbours(one), fresh.with_neighbours(one))
 
 
 def test_a_turn_is_found_by_the_question_that_it_answers() -> None:
@@ -158,8 +214,10 @@ def test_names_of_another_namespace_are_words_like_any_other(tmp_path: Path) -> 
         assert around.names_in("Ana?", None)[0] == "Ana?"
         store.add([Draft(text="x", namespace=("many", str(n))) for n in range(70)])
         assert database.scopes(("many",), database.head()) == []
-        assert around.neighbours(np.array([999])).tolist() == []
-        assert around.turns(np.array([999]), []) is None
+        assert around.with_neighbours(np.array([1, 999])).tolist() == [1, 999]
+        unknown = around.turns(np.array([1, 999]), [])
+        assert kinds_of(unknown.traits).tolist() == [PEER, NOTE]
+        assert unknown.telling.tolist() == [1, 1]
 
 
 def test_a_search_for_more_begins_with_the_hits_of_a_search_for_fewer() -> None:

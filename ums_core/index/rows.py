@@ -80,6 +80,12 @@ class Rows:
             known[allowed] = at
         return at
 
+    @property
+    def unbroken(self) -> bool:
+        """Whether each row id from the first to the last has one live vector, so that it tells the place."""
+        rids = self.rids
+        return self.dead is None and not self.repeats and bool(len(rids)) and rids[-1] - rids[0] == len(rids) - 1
+
     def without(self, removed: Ids) -> "Rows":
         """The same rows with some more of them dead; unknown ids are ignored. Costs a byte a row."""
         at = _spread(*self._spans(removed)) if removed.size else removed
@@ -125,6 +131,8 @@ class Rows:
 
     def cosines(self, vector: Floats, rids: Ids) -> Floats:
         """Cosine of each row's best passage, shape (m,); NaN where a row is unknown or removed."""
+        if self.unbroken and len(rids) and self.rids[0] <= rids.min() and rids.max() <= self.rids[-1]:
+            return _dot(self.vectors.take(rids - self.rids[0], 0), vector)
         start, count = self._spans(rids)
         found = count > 0
         if self.dead is not None:
@@ -152,9 +160,9 @@ class Rows:
 
     def _spans(self, wanted: Ids) -> tuple[Positions, Positions]:
         """First position and number of passages of each wanted row id; the number is 0 where there is none."""
-        start = np.searchsorted(self.rids, wanted)
+        start = self.rids.searchsorted(wanted)
         if self.repeats or not self.rids.size:
-            return start, np.searchsorted(self.rids, wanted, side="right") - start
+            return start, self.rids.searchsorted(wanted, side="right") - start
         return start, (self.rids.take(start, mode="clip") == wanted).astype(np.intp)
 
     def _cosines(self, vector: Floats, at: Positions | None) -> Floats:

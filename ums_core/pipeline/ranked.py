@@ -23,14 +23,14 @@ class Ranked:
 
     Attributes:
         parts: what each signal contributed to the scores, each of shape (n,); only as far as the query asks for it.
-        kinds: NOTE, PEER, USER or REPLY, shape (n,); None where all are ranked alike.
+        kinds: NOTE, PEER, USER or REPLY, shape (n,); None where all are ranked alike, or the query does not ask.
     """
 
     rids: list[int]
     scores: list[float]
     similarities: Sequence[float | None]
     parts: Mapping[str, Floats]
-    kinds: npt.NDArray[np.int8] | None = None
+    kinds: npt.NDArray[np.uint8] | None = None
 
     def followed_by(self, others: tuple[Sequence[int], Sequence[float | None]]) -> "Ranked":
         """These, and behind them others that were not ranked together with them, in their order.
@@ -48,7 +48,7 @@ class Ranked:
             [*self.similarities, *similarities],
             {name: np.append(part, empty) for name, part in self.parts.items()}
             | {"behind": np.append(np.zeros(len(self.rids)), behind)},
-            None if self.kinds is None else np.append(self.kinds, empty.astype(np.int8)),
+            None if self.kinds is None else np.append(self.kinds, empty.astype(np.uint8)),
         )
 
     def taken(self, places: Sequence[int]) -> "Ranked":

@@ -1,5 +1,6 @@
 """A question becomes hits: candidates from vectors and keywords, fused, read, and cut to k."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,11 +16,13 @@ from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
 from ums_core.ports.ledger import Head
-from ums_core.ranking.fuse import alternating, best_first, standard, total
+from ums_core.ranking.conversation import kinds_of
+from ums_core.ranking.fuse import alternating, best_first
 from ums_core.ranking.lexical import Matches, among, bm25, union
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
-from ums_core.ranking.profile import PROFILES, Profiles, adjusted, weights_of
+from ums_core.ranking.profile import PROFILES, Profiles, adjusted
 from ums_core.ranking.question import NO_QUESTION, Question
+from ums_core.ranking.signals import scored
 from ums_core.ranking.words import telling
 from ums_core.records import Filter, Hit, Memory, Query
 
@@ -184,20 +187,15 @@ class Retrieve:
             return Ranked([], [], [], {})
         rids, cosines = self._with_neighbours(core, asked)
         turns = self._surroundings.turns(rids, asked.speakers, query.kind)
-        kinds = np.zeros(len(rids), np.int8) if turns is None else turns.kind
-        weights = weights_of(kinds, asked.profiles)
-        parts = _shares(matches.of(rids), cosines, weights, among(rids, core))
-        scores = total(parts)
-        if turns is not None:
-            parts |= asked.question.parts(scores, turns, weights)
-            scores = total(parts)
-        order = best_first(scores, rids, depth)
+        asking = (asked.question, asked.profiles)
+        result = scored(matches.of(rids), cosines, rids.searchsorted(core), turns, asking)
+        order = best_first(result.scores, depth)
         found = Ranked(
-            rids[order].tolist(),
-            scores[order].tolist(),
-            [None] * len(order) if cosines is None else _bounded(cosines[order]).tolist(),
-            {name: part[order] for name, part in parts.items()} if query.explain else {},
-            kinds[order],
+            rids.take(order).tolist(),
+            result.scores.take(order).tolist(),
+            [None] * len(order) if cosines is None else _bounded(cosines.take(order)).tolist(),
+            {name: part.take(order) for name, part in result.parts().items()} if query.explain else {},
+            kinds_of(turns.traits.take(order)) if query.explain else None,
         )
         return found if len(rids) >= depth else found.followed_by(self._behind(rids, matches.best(depth), asked))
 
@@ -268,17 +266,15 @@ class Retrieve:
 
     def _with_neighbours(self, core: Ids, asked: "_Search") -> tuple[Ids, Floats | None]:
         """The candidates with the turns just before and after them, ascending, and their cosines."""
-        near = self._surroundings.neighbours(core)
+        rids = self._surroundings.with_neighbours(core)
         # They share a namespace with a candidate; a filter may still keep them out, and some may be gone by now.
         if asked.condition is not None and asked.allowed is not None:
-            near = near[among(near, asked.allowed.rids)]
-        rids = union([core, near])
+            rids = rids[among(rids, asked.allowed.rids)]
         if asked.index is None or asked.vector is None:
             return rids, None
         cosines = asked.index.scores(asked.vector, rids).astype(np.float64)
-        known = ~np.isnan(cosines)
-        if not known.all():
-            stays = known | among(rids, core)
+        if math.isnan(cosines.sum()):
+            stays = ~np.isnan(cosines) | among(rids, core)
             rids, cosines = rids[stays], _filled(cosines[stays])
         return rids, cosines
 
@@ -325,20 +321,6 @@ class _Search:
 
 
 _NO_RIDS = np.empty(0, np.int64)
-
-
-def _shares(
-    bm25: Floats, cosines: Floats | None, weights: Mapping[str, Floats], basis: npt.NDArray[np.bool_]
-) -> dict[str, Floats]:
-    """What the two shares contribute to the candidates."""
-    lexical = standard(bm25, basis)
-    if cosines is None:
-        return {"lexical": np.sign(weights["lexical"]) * lexical}
-    shares = weights["dense"] + weights["lexical"]
-    return {
-        "lexical": weights["lexical"] / shares * lexical,
-        "dense": weights["dense"] / shares * standard(cosines, basis),
-    }
 
 
 def _bounded(cosines: Floats) -> Floats:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ums_core.ports.ledger import Head, Ledger, TurnRow
-from ums_core.ranking.conversation import NOTE, PEER, REPLY, USER, Turns
-from ums_core.ranking.lexical import among, union
+from ums_core.ranking.conversation import KIND_SHIFT, NOTE, PEER, REPLY, USER, Turns, kinds_of, traits_among
+from ums_core.ranking.lexical import union
 from ums_core.ranking.words import words
 from ums_core.records.memory import Namespace
 from ums_core.records.query import Kind
@@ -18,23 +18,22 @@ from ums_core.records.query import Kind
 __all__ = ["Surroundings"]
 
 Ids = npt.NDArray[np.int64]
+_Bytes = npt.NDArray[np.uint8]
 
-_NONE = np.empty(0, np.int64)
 _KINDS = {"user": USER, "human": USER, "assistant": REPLY, "ai": REPLY}
 # What the memories of a namespace were declared to be, by place in this row; 0 is nothing.
 _DECLARED: tuple[Kind | None, ...] = (None, "dialogue", "assistant", "notes")
-_COLUMNS = {
-    "rid": np.int64,
-    "before": np.int32,
-    "after": np.int32,
-    "speaker": np.int32,
-    "kind": np.int8,
-    "declared": np.int8,
-    "session": np.int32,
-    "cues": np.int8,
-    "telling": np.int32,
-    "moment": np.int64,
-}
+_TURN = np.dtype(
+    [
+        ("moment", np.int64),
+        *((name, np.int32) for name in ("before", "after", "session", "speaker", "telling")),
+        *((name, np.uint8) for name in ("traits", "declared")),
+    ]
+)
+
+
+_NOBODY = np.array([(-1, -1, -1, -1, -1, 1, 0, 0)], _TURN)
+_CUES = np.uint8((1 << KIND_SHIFT) - 1)
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ class _Conversation:
 
 
 class Surroundings:
-    """Neighbours, speakers and kinds of all rows; about 38 bytes a row. Thread-safe.
+    """Neighbours, speakers and kinds of all rows; about 40 bytes a row. Thread-safe.
 
     Built at the first use, and then extended by what was committed since.
 
@@ -66,7 +65,9 @@ class Surroundings:
         self._declared: dict[int, int] = {}
         self._lock = threading.Lock()
         self._seq = self._hi = self._count = 0
-        self._columns: dict[str, npt.NDArray[Any]] = {name: np.empty(0, kind) for name, kind in _COLUMNS.items()}
+        # The first place is that of all rows that are not known.
+        self._rids = np.zeros(1, np.int64)
+        self._turns: npt.NDArray[Any] = _NOBODY.copy()
         self._conversations: dict[tuple[int, str], _Conversation] = {}
         # Of each place: its session, and its position there as it was given.
         self._keys: dict[int, tuple[tuple[int, str], int | None]] = {}
@@ -108,26 +109,26 @@ class Surroundings:
         rest = [part for part in text.split() if not _is_name(part, named)]
         return " ".join(rest) or text, set().union(*named.values())
 
-    def neighbours(self, rids: Ids) -> Ids:
-        """Row ids of the turns just before and after those given, without those given; all ascending."""
-        columns = self._columns
-        places, known = self._places(rids)
-        places = places[known]
-        near = np.concatenate([columns["before"][places], columns["after"][places]])
-        found = union([columns["rid"][near[near >= 0]], _NONE])
-        return found[~among(found, rids)]
+    def with_neighbours(self, rids: Ids) -> Ids:
+        """Row ids, ascending, with those of the turns just before and after them."""
+        places = self._places(rids)
+        turns = self._turns.take(places)
+        near = union([places, turns["before"], turns["after"]])
+        # Below 1 are no turn, and one that is not known.
+        found = self._rids.take(near[near.searchsorted(1) :])
+        return found if places.all() else union([rids, found])
 
     def around(self, rid: int, count: int) -> tuple[list[int], list[int]]:
         """Row ids of as many turns before a row and after it, both in the order of the conversation."""
-        columns = self._columns
-        places, known = self._places(np.array([rid], np.int64))
+        turns, rids = self._turns, self._rids
+        (start,) = self._places(np.array([rid], np.int64)).tolist()
         sides: list[list[int]] = []
         for side in ("before", "after"):
             found: list[int] = []
-            place = int(columns[side][places[0]]) if known[0] else -1
+            place = int(turns[side][start])
             while place >= 0 and len(found) < count:
-                found.append(int(columns["rid"][place]))
-                place = int(columns[side][place])
+                found.append(int(rids[place]))
+                place = int(turns[side][place])
             sides.append(found)
         return sides[0][::-1], sides[1]
 
@@ -136,89 +137,75 @@ class Surroundings:
         """How many rows there are, or were since this was made."""
         return self._count
 
-    def lengths(self, rids: Ids) -> npt.NDArray[np.float64]:
-        """How many telling words each row has, shape (n,); 1 for one that is not known yet."""
-        places, known = self._places(rids)
-        if not known.any():
-            return np.ones(len(rids))
-        lengths = self._columns["telling"][places].astype(np.float64)
-        lengths[~known] = 1.0
-        return lengths
-
-    def turns(self, rids: Ids, speakers: Collection[int], declared: Kind | None = None) -> Turns | None:
-        """The candidates as turns, in their order; None where nothing is known of any.
+    def lengths(self, rids: Ids) -> npt.NDArray[np.int32]:
+        """How many telling words each row has, shape (n,); 1 for one that is not known yet.
 
         Args:
-            rids: known row ids, ascending.
+            rids: ascending.
+        """
+        # Whole turns first: to take from one field would copy that of all turns.
+        return np.asarray(self._turns.take(self._places(rids))["telling"])
+
+    def turns(self, rids: Ids, speakers: Collection[int], declared: Kind | None = None) -> Turns:
+        """The candidates as turns, in their order; notes without a word are those that are not known yet.
+
+        Args:
+            rids: ascending.
             speakers: those whom the query names.
             declared: what the memories are said to be; None goes by what their namespaces are declared to be, and
                 else by their roles.
         """
-        columns = self._columns
-        places, known = self._places(rids)
-        if not known.any():
-            return None
-        kind = columns["kind"][places] * known
-        if declared is not None:
-            kind = _as_declared(kind, declared)
-        elif self._kinds:
-            codes = columns["declared"][places]
-            for code in np.unique(codes[codes > 0]).tolist():
-                kind = np.where(codes == code, _as_declared(kind, _DECLARED[code]), kind)
-        at = known & (kind != NOTE)
-        beside = np.concatenate([columns["before"][places], columns["after"][places]])
-        beside = np.where(np.concatenate([at, at]), _among(beside, places, everywhere=bool(known.all())), -1)
-        return Turns(
-            kind=kind,
-            before=beside[: len(rids)],
-            after=beside[len(rids) :],
-            session=np.where(at, columns["session"][places], -1),
-            cues=columns["cues"][places] * known,
-            log_words=np.log1p(columns["telling"][places] * known),
-            named=_any_of(columns["speaker"][places], speakers) & known,
-            moment=np.where(known, columns["moment"][places], -1),
-        )
+        places = self._places(rids)
+        turns = self._turns.take(places)
+        traits, session = turns["traits"], turns["session"]
+        beside = np.full((2, len(rids) + 1), -1, np.int32)
+        beside[0, :-1], beside[1, :-1] = turns["before"], turns["after"]
+        if declared is not None or self._kinds:
+            kinds = self._as_declared(kinds_of(traits), turns["declared"], declared)
+            traits = (traits & _CUES) | (kinds << KIND_SHIFT)
+            beside[:, :-1][:, kinds == NOTE] = -1
+            session = np.where(kinds == NOTE, -1, session)
+        links = _among(beside, places)
+        named = _any_of(turns["speaker"], speakers) if speakers else None
+        return Turns(traits_among(traits, links, named), links, session, turns["telling"], turns["moment"])
 
-    def _places(self, rids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-        """Where each row stands in the columns, and whether it does: one committed since the refresh has no place."""
-        held = self._columns["rid"][: self._count]
-        if not len(held):
-            return np.zeros(len(rids), np.intp), np.zeros(len(rids), np.bool_)
+    def _places(self, rids: Ids) -> npt.NDArray[np.intp]:
+        """Where rows stand, which ascend; 0 for one that is not known yet, such as one committed since the refresh."""
+        count = self._count
+        if not count or not len(rids):
+            return np.zeros(len(rids), np.intp)
+        held = self._rids[1 : count + 1]
         first, last = int(held[0]), int(held[-1])
-        if last - first == len(held) - 1:
+        if last - first == count - 1 and first <= rids[0] and rids[-1] <= last:
             # No row ever went: the place can be told without a search.
-            places = np.minimum(np.maximum(rids - first, 0), last - first)
-            return places, held[places] == rids
-        places = np.minimum(np.searchsorted(held, rids), len(held) - 1)
-        return places, held[places] == rids
+            return rids - (first - 1)
+        at = held.searchsorted(rids)
+        return np.where(held.take(at, mode="clip") == rids, at + 1, 0)
 
     def _append(self, rows: Sequence[TurnRow], touched: set[tuple[int, str]]) -> None:
-        start, stop = self._count, self._count + len(rows)
-        if stop > len(self._columns["rid"]):
+        start, stop = self._count + 1, self._count + 1 + len(rows)
+        if stop > len(self._rids):
             # Readers may still hold the former arrays, which stay as they are.
-            room = max(stop, len(self._columns["rid"]) * 3 // 2)
-            self._columns = {name: np.append(c, np.zeros(room - len(c), c.dtype)) for name, c in self._columns.items()}
-        columns = self._columns
-        for name in ("before", "after", "session"):
-            columns[name][start:stop] = -1
+            room = max(stop, len(self._rids) * 3 // 2)
+            self._turns = np.append(self._turns, np.full(room - len(self._rids), _NOBODY))
+            self._rids = np.append(self._rids, np.zeros(room - len(self._rids), np.int64))
+        rids, turns = self._rids, self._turns
         for place, row in enumerate(rows, start):
-            columns["rid"][place] = row.rid
-            columns["cues"][place] = row.cues
-            columns["moment"][place] = row.moment
-            columns["telling"][place] = row.telling
-            columns["speaker"][place] = self._speaker(row)
-            if self._kinds:
-                columns["declared"][place] = self._declared_of(row.nid)
+            rids[place] = row.rid
+            kind = NOTE if row.session is None else _KINDS.get((row.role or "").lower(), PEER)
+            declared = self._declared_of(row.nid) if self._kinds else 0
+            traits = row.cues | kind << KIND_SHIFT
+            turns[place] = (row.moment, -1, -1, -1, self._speaker(row), row.telling, traits, declared)
             if row.session is not None:
-                columns["kind"][place] = _KINDS.get((row.role or "").lower(), PEER)
                 self._link(row, place, touched)
-        self._count = stop
+        self._count = stop - 1
         self._hi = max([self._hi, *(row.rid for row in rows[-1:])])
 
     def _link(self, row: TurnRow, place: int, touched: set[tuple[int, str]]) -> None:
         key = (row.nid, str(row.session))
         conversation = self._conversations.setdefault(key, _Conversation(len(self._conversations)))
-        self._columns["session"][place] = conversation.number
+        turns = self._turns
+        turns["session"][place] = conversation.number
         # Without a position a turn follows the one stored before it.
         position = conversation.last if row.position is None else row.position
         self._keys[place] = (key, row.position)
@@ -226,18 +213,18 @@ class Surroundings:
             touched.add(key)
         elif conversation.places:
             before = conversation.places[-1]
-            self._columns["before"][place], self._columns["after"][before] = before, place
+            turns["before"][place], turns["after"][before] = before, place
         conversation.places.append(place)
         conversation.last = max(position, conversation.last)
 
     def _remove(self, removed: Ids, touched: set[tuple[int, str]]) -> None:
-        known = self._columns["rid"][: self._count]
-        places = np.searchsorted(known, removed)
+        known = self._rids[1 : self._count + 1]
+        places = known.searchsorted(removed) + 1
         for place, rid in zip(places.tolist(), removed.tolist(), strict=True):
-            if place < self._count and known[place] == rid and place in self._keys:
+            if place <= self._count and self._rids[place] == rid and place in self._keys:
                 key, _ = self._keys.pop(place)
                 self._conversations[key].places.remove(place)
-                self._columns["before"][place] = self._columns["after"][place] = -1
+                self._turns["before"][place] = self._turns["after"][place] = -1
                 touched.add(key)
 
     def _relink(self, key: tuple[int, str]) -> None:
@@ -250,8 +237,16 @@ class Surroundings:
             conversation.last = max(conversation.last, positions[place])
         conversation.places.sort(key=lambda place: (positions[place], place))
         chain = np.array([-1, *conversation.places, -1], np.int32)
-        self._columns["before"][chain[1:-1]] = chain[:-2]
-        self._columns["after"][chain[1:-1]] = chain[2:]
+        self._turns["before"][chain[1:-1]] = chain[:-2]
+        self._turns["after"][chain[1:-1]] = chain[2:]
+
+    def _as_declared(self, kinds: _Bytes, codes: _Bytes, declared: Kind | None) -> _Bytes:
+        """What turns are, given what the query, or else their namespaces, say that they are."""
+        if declared is not None:
+            return _taken_for(declared).take(kinds)
+        for code in np.unique(codes[codes > 0]).tolist():
+            kinds = np.where(codes == code, _taken_for(_DECLARED[code]).take(kinds), kinds)
+        return kinds
 
     def _declared_of(self, nid: int) -> int:
         """The place of what a namespace is declared to be."""
@@ -273,13 +268,10 @@ class Surroundings:
         return code
 
 
-def _as_declared(kind: npt.NDArray[np.int8], declared: Kind | None) -> npt.NDArray[np.int8]:
-    """What turns are, given what the memories are said to be: outside a session there is no turn."""
-    if declared == "notes":
-        return np.full(len(kind), NOTE, np.int8)
-    if declared == "dialogue":
-        return np.where(kind == NOTE, NOTE, PEER).astype(np.int8)
-    return np.where(kind == PEER, NOTE, kind).astype(np.int8)
+def _taken_for(declared: Kind | None) -> _Bytes:
+    """By NOTE, PEER, USER and REPLY, what they are in memories of a kind: outside a session there is no turn."""
+    kinds = {"notes": (NOTE, NOTE, NOTE, NOTE), "dialogue": (NOTE, PEER, PEER, PEER)}
+    return np.array(kinds.get(declared or "", (NOTE, NOTE, USER, REPLY)), np.uint8)
 
 
 def _any_of(codes: npt.NDArray[np.int32], wanted: Collection[int]) -> npt.NDArray[np.bool_]:
@@ -296,12 +288,9 @@ def _is_name(part: str, named: Iterable[str]) -> bool:
     return bool(found) and all(word in named for word in found)
 
 
-def _among(
-    neighbours: npt.NDArray[np.int32], places: npt.NDArray[np.intp], *, everywhere: bool
-) -> npt.NDArray[np.intp]:
-    """For each neighbour, where it stands among the places, or -1; ``everywhere`` they are right, so they ascend."""
-    order = None if everywhere else np.argsort(places, kind="stable")
-    ascending = places if order is None else places[order]
-    at = np.minimum(ascending.searchsorted(neighbours), len(places) - 1)
-    # No place is below 0, where a turn has no neighbour.
-    return np.where(ascending[at] == neighbours, at if order is None else order[at], -1)
+def _among(beside: npt.NDArray[np.int32], places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """For each place, which of the places it is, or -1."""
+    order = places.argsort(kind="stable")
+    ascending = places.take(order)
+    at = ascending.searchsorted(beside)
+    return np.where(ascending.take(at, mode="clip") == beside, order.take(at, mode="clip"), -1)

@@ -1,106 +1,117 @@
 """What the place of a turn in its conversation says about it. Pure functions of arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME
+from ums_core.ranking.words import ASKS
 
-__all__ = ["NOTE", "PEER", "REPLY", "USER", "Turns", "contextual"]
+__all__ = [
+    "ANSWERS",
+    "KIND_SHIFT",
+    "NAMED",
+    "NOTE",
+    "PEER",
+    "REPLIED",
+    "REPLY",
+    "USER",
+    "Turns",
+    "kinds_of",
+    "placed",
+    "traits_among",
+]
 
 # What a memory is: outside any conversation, said among peers, by an assistant's user, or by an assistant.
 NOTE, PEER, USER, REPLY = 0, 1, 2, 3
+# Traits are eight bits: the cues of ``ums_core.ranking.words``, but that the first tells whether the turn before asks;
+# the kind in two; whether the query names the speaker; and whether an assistant replies to a user's turn.
+ANSWERS, KIND_SHIFT, NAMED, REPLIED = ASKS, 4, 64, 128
+_KIND = np.uint8(3 << KIND_SHIFT)
 
 Floats = npt.NDArray[np.float64]
+Traits = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Candidates as turns; each array has shape (n,).
+    """Candidates as turns; each array has shape (n,) unless said otherwise.
 
     Attributes:
-        kind: NOTE, PEER, USER or REPLY, int8.
-        before: place of the turn before among the candidates, -1 if it is not one of them.
-        after: place of the turn after, likewise.
+        traits: what is true of each, in bits as above.
+        links: places of the turns before and after among the candidates, -1 for one that is not among them; shape
+            (2, n + 1), the last column -1.
         session: a number for the session, -1 for none.
-        cues: what the turn does with words, the bits of ``ums_core.ranking.words``.
-        log_words: ln(1 + telling words), float.
-        named: whether the query names the speaker, bool.
+        telling: how many words tell something.
         moment: when it was said, in microseconds since 1970, int64.
     """
 
-    kind: npt.NDArray[np.int8]
-    before: npt.NDArray[np.intp]
-    after: npt.NDArray[np.intp]
+    traits: Traits
+    links: npt.NDArray[np.intp]
     session: npt.NDArray[np.int32]
-    cues: npt.NDArray[np.int8]
-    log_words: Floats
-    named: npt.NDArray[np.bool_]
+    telling: npt.NDArray[np.int32]
     moment: npt.NDArray[np.int64]
 
 
-def contextual(
-    scores: Floats, turns: Turns, weights: Mapping[str, Floats], *, about_reply: bool, asks_time: bool
-) -> dict[str, Floats]:
-    """What each turn's place and words add to its score, by the name of the weight.
+def kinds_of(traits: Traits) -> Traits:
+    """NOTE, PEER, USER or REPLY of each turn, shape (n,)."""
+    return (traits & _KIND) >> np.uint8(KIND_SHIFT)
 
-    Monotone in every score where the weights of neighbours are not negative. A neighbour that is no candidate adds
-    nothing.
+
+def traits_among(own: Traits, links: npt.NDArray[np.intp], named: npt.NDArray[np.bool_] | None) -> Traits:
+    """The traits of turns among candidates, shape (n,).
 
     Args:
-        scores: fused z-scores, shape (n,).
-        turns: the same candidates.
-        weights: of each candidate, by the name of the signal; each of shape (n,).
-        about_reply: whether the query asks for what the assistant said.
-        asks_time: whether the query asks when something was.
+        own: the cues and the kind of each, in bits as above, but that the first tells whether the turn itself asks.
+        links: as of :class:`Turns`.
+        named: whether the query names the speaker; None of nobody.
     """
     # One more place, for neighbours that are no candidates: -1 leads there.
-    known, cues = _padded(scores, 0), _padded(turns.cues, 0)
-    first, last = turns.before, turns.after
-    second = _padded(first, -1)[first]
-    next_but_one = _padded(last, -1)[last]
-    answers = (cues[first] & ASKS) > 0
-    user = turns.kind == USER
-    replied = user & (_padded(turns.kind, NOTE)[last] == REPLY)
-    signals = {
-        "before": np.where(answers, 0.0, known[first]),
-        "after_question": np.where(answers, known[first], 0.0),
-        "after": known[last],
-        "before_2": known[second],
-        "after_2": known[next_but_one],
-        "session": _best_of_session(scores, turns.session),
-        "named_speaker": turns.named,
-        "first_person": turns.named & ((turns.cues & FIRST_PERSON) > 0),
-        "question": (turns.cues & ENDS_ASKING) > 0,
-        "answer": answers,
-        "length": turns.log_words,
-        "time": (turns.cues & NAMES_TIME) > 0,
-        "user": user,
-        "reply": np.where(replied, known[last], 0.0),
-    }
-    if not asks_time:
-        del signals["time"]
-    if about_reply:
-        del signals["user"], signals["reply"]
-    return {name: weights[name] * signal for name, signal in signals.items()}
+    padded = _padded(own)
+    before = padded.take(links[0, :-1])
+    traits = (own & ~np.uint8(ASKS)) | (before & np.uint8(ASKS))
+    if named is not None:
+        traits |= np.where(named, np.uint8(NAMED), np.uint8(0))
+    # An assistant's turns are the only kinds with this bit.
+    if int(np.bitwise_or.reduce(own)) & (USER << KIND_SHIFT):
+        after = padded.take(links[1, :-1])
+        replied = (kinds_of(own) == USER) & (kinds_of(after) == REPLY)
+        traits |= np.where(replied, np.uint8(REPLIED), np.uint8(0))
+    return traits
+
+
+def placed(scores: Floats, turns: Turns) -> Sequence[Floats]:
+    """What a turn's place lends to it: scores of the turns before and after, two before and two after, each shape (n,)
+    and 0 of a neighbour that is no candidate; and the best score in its session, 0 where it has none.
+
+    All are monotone in every score.
+    """
+    before, after = turns.links
+    beside = np.empty((4, len(scores)), np.intp)
+    beside[:2] = turns.links[:, :-1]
+    before.take(beside[0], out=beside[2], mode="wrap")
+    after.take(beside[1], out=beside[3], mode="wrap")
+    return [*_padded(scores).take(beside), _best_of_session(scores, turns.session)]
 
 
 def _best_of_session(scores: Floats, session: npt.NDArray[np.int32]) -> Floats:
-    """The best score in each candidate's session, shape (n,); 0 where it has none."""
-    order = np.argsort(session, kind="stable")
-    ordered = session[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    best = np.empty(len(scores))
-    best[order] = np.repeat(np.maximum.reduceat(scores[order], starts), np.diff(starts, append=len(scores)))
-    best[session < 0] = 0.0
-    return best
+    order = session.argsort(kind="stable")
+    ordered = session.take(order)
+    first = np.empty(len(order), np.bool_)
+    first[:1] = True
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    best = np.maximum.reduceat(scores.take(order), first.nonzero()[0])
+    if ordered[0] < 0:
+        best[0] = 0.0
+    out = np.empty(len(scores))
+    out[order] = best.take(first.cumsum() - 1)
+    return out
 
 
-def _padded(column: npt.NDArray[Any], value: int) -> npt.NDArray[Any]:
+def _padded(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     out = np.empty(len(column) + 1, column.dtype)
     out[:-1] = column
-    out[-1] = value
+    out[-1] = 0
     return out

@@ -1,25 +1,24 @@
 """Fusion of signals that were measured on the same candidates."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["alternating", "best_first", "standard", "total"]
+__all__ = ["alternating", "best_first", "standard"]
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
 
-def standard(signal: Floats, basis: npt.NDArray[np.bool_] | None = None) -> Floats:
+def standard(signal: Floats, basis: npt.NDArray[np.intp] | None = None) -> Floats:
     """A signal as z-scores, so that signals of any unit can be weighed against one another.
 
     Shifting or scaling the signal changes nothing; a signal that says the same of all candidates becomes zero.
 
     Args:
         signal: shape (n,), finite, higher is better.
-        basis: the candidates that mean and deviation are taken of, shape (n,); None is all. A fixed number of best ones
+        basis: places of the candidates that mean and deviation are taken of; None is all. A fixed number of best ones
             keeps the order independent of how many candidates follow.
 
     Returns:
@@ -27,7 +26,7 @@ def standard(signal: Floats, basis: npt.NDArray[np.bool_] | None = None) -> Floa
 
     Source: score normalisation of Lee, SIGIR 1997, with standard scores as in Montague and Aslam, CIKM 2001.
     """
-    known = signal if basis is None else signal[basis]
+    known = signal if basis is None else signal.take(basis)
     if not len(known):
         return np.zeros(len(signal))
     mean = float(known.sum()) / len(known)
@@ -35,18 +34,9 @@ def standard(signal: Floats, basis: npt.NDArray[np.bool_] | None = None) -> Floa
     off = known - mean
     spread = math.sqrt(float(off @ off) / len(off))
     # Rounding leaves a spread of some ulps where all values are one.
-    if spread <= 1e-9 * max(1.0, float(np.abs(known).max())):
+    if spread <= 1e-9 * max(1.0, abs(mean)):
         return np.zeros(len(signal))
     return np.asarray((signal - mean) / spread)
-
-
-def total(parts: Mapping[str, Floats]) -> Floats:
-    """The sum of what each signal contributes, shape (n,); of at least one signal."""
-    first, *others = parts.values()
-    out = first.copy()
-    for part in others:
-        out += part
-    return out
 
 
 def alternating(first: Ids, second: Ids) -> Ids:
@@ -57,6 +47,6 @@ def alternating(first: Ids, second: Ids) -> Ids:
     return np.asarray(ids[np.sort(np.unique(ids, return_index=True)[1])])
 
 
-def best_first(scores: Floats, rids: Ids, k: int) -> npt.NDArray[np.intp]:
-    """Places of the k best scores, best first; of equals, the smaller row id first."""
-    return np.lexsort((rids, -scores))[:k]
+def best_first(scores: Floats, k: int) -> npt.NDArray[np.intp]:
+    """Places of the k best scores, best first; of equals the first first."""
+    return (-scores).argsort(kind="stable")[:k]

@@ -1,5 +1,6 @@
 """How well memories match by words: BM25 over the rows that hold each word. Pure functions of arrays."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,18 +47,19 @@ class Matches:
 
     def of(self, rids: Ids) -> Floats:
         """The scores of some rows, 0 where one does not match."""
-        scores = np.zeros(len(rids))
-        found = among(rids, self.rids)
-        scores[found] = self.scores[np.searchsorted(self.rids, rids[found])]
-        return scores
+        if not len(self.rids):
+            return np.zeros(len(rids))
+        at = self.rids.searchsorted(rids)
+        found = self.rids.take(at, mode="clip") == rids
+        return np.where(found, self.scores.take(at, mode="clip"), 0.0)
 
     def best(self, k: int) -> Ids:
         """The ids of the k best, best first; of equals the smaller first."""
         rids, scores = self.rids, self.scores
         if k < len(scores):
-            near = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
-            rids, scores = rids[near], scores[near]
-        return np.asarray(rids[np.lexsort((rids, -scores))[:k]])
+            near = (scores >= np.partition(scores, len(scores) - k)[len(scores) - k]).nonzero()[0]
+            rids, scores = rids.take(near), scores.take(near)
+        return rids.take((-scores).argsort(kind="stable")[:k])
 
 
 def among(rids: Ids, others: Ids) -> npt.NDArray[np.bool_]:
@@ -80,7 +82,7 @@ def union(lists: Sequence[Ids]) -> Ids:
     return ids[first]
 
 
-def bm25(words: Sequence[WordRows], rids: Ids, lengths: Floats, total: int) -> Floats:
+def bm25(words: Sequence[WordRows], rids: Ids, lengths: Floats | npt.NDArray[np.int32], total: int) -> Floats:
     """Scores of rows by the words that they hold, shape (n,).
 
     A word counts once in a row, however often it stands there, and lengths are compared with the mean of the rows
@@ -96,9 +98,9 @@ def bm25(words: Sequence[WordRows], rids: Ids, lengths: Floats, total: int) -> F
     """
     if not len(rids):
         return np.empty(0)
-    counts = np.array([min(word.count, total) for word in words])
-    rarities = np.log1p((total - counts + 0.5) / (counts + 0.5))
-    at = np.searchsorted(rids, np.concatenate([word.rids for word in words]))
+    counts = [min(word.count, total) for word in words]
+    rarities = [math.log1p((total - count + 0.5) / (count + 0.5)) * (_K1 + 1.0) for count in counts]
+    at = rids.searchsorted(np.concatenate([word.rids for word in words]))
     held = np.bincount(at, np.repeat(rarities, [len(word.rids) for word in words]), len(rids))
-    norms = _K1 * (1.0 - _B + _B * lengths / max(1.0, float(lengths.mean())))
-    return np.asarray(held * (_K1 + 1.0) / (1.0 + norms))
+    mean = max(1.0, float(lengths.sum()) / len(lengths))
+    return np.asarray(held / (1.0 + _K1 * (1.0 - _B) + _K1 * _B / mean * lengths))

@@ -1,13 +1,9 @@
 """Weights of the ranking signals, by kind of memory, each with its evidence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
-
-__all__ = ["ASSISTANT", "DIALOGUE", "NOTES", "PROFILES", "Profile", "Profiles", "adjusted", "weights_of"]
+__all__ = ["ASSISTANT", "DIALOGUE", "NOTES", "PROFILES", "Profile", "Profiles", "adjusted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,23 +97,3 @@ def adjusted(profiles: Profiles, weights: Mapping[str, float]) -> Profiles:
     shares = {"dense": 0.0, "lexical": 0.0} if {"dense", "lexical"} & weights.keys() else {}
     values = {**shares, **weights}
     return Profiles(*(replace(p, **values) for p in (profiles.notes, profiles.dialogue, profiles.assistant)))
-
-
-def weights_of(kinds: npt.NDArray[np.int8], profiles: Profiles) -> dict[str, npt.NDArray[np.float64]]:
-    """The weights of each candidate by the name of the signal, each of shape (n,).
-
-    Args:
-        kinds: NOTE, PEER, USER or REPLY, shape (n,).
-        profiles: the weights of each kind.
-    """
-    return dict(zip(_NAMES, _table(profiles).take(kinds, 1), strict=True))
-
-
-_NAMES = [entry.name for entry in fields(Profile)]
-
-
-@lru_cache(maxsize=8)
-def _table(profiles: Profiles) -> npt.NDArray[np.float64]:
-    """The weights, a row a signal, by the number of the kind: an assistant's user and reply share one profile."""
-    kinds = (profiles.notes, profiles.dialogue, profiles.assistant, profiles.assistant)
-    return np.array([[getattr(kind, name) for kind in kinds] for name in _NAMES], np.float64)
