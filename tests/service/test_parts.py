@@ -33,6 +33,7 @@ from ums_core.service.auth import Caller, Gate
 from ums_core.service.desk import Desk
 from ums_core.service.edge import Edge
 from ums_core.service.health import Checkup
+from ums_core.service.limits import read_body
 from ums_core.service.logs import FIELDS, JsonLines
 from ums_core.service.metrics import LABELS, Metrics, Unwatched
 from ums_core.service.rates import Rates
@@ -115,6 +116,28 @@ def test_a_caller_who_goes_away_is_noted(caplog: pytest.LogCaptureFixture) -> No
     ]
 
 
+def test_a_caller_who_goes_away_in_the_middle_of_a_body_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    parts = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    async def nobody(_: object) -> None:
+        pytest.fail("nobody is there to be answered")
+
+    async def read(request: Request) -> Response:
+        return Response(await read_body(request.receive, None, 100))
+
+    async def go() -> None:
+        edge = Edge(crashing(), Unwatched(), Tracer(enabled=False), {("/", "POST"): read})
+        await edge({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, nobody)  # type: ignore[arg-type]  # a message is a dict
+
+    with caplog.at_level("INFO", "ums_core.service"):
+        asyncio.run(go())
+    (line,) = map(line_of, caplog.records)
+    assert (line["event"], line["status"]) == ("request", 499)
+
+
 def test_a_log_line_holds_what_is_on_the_list_and_of_a_stranger_only_that_it_spoke() -> None:
     ours = logging.makeLogRecord(
         {"name": "ums_core.service", "levelname": "INFO", "msg": "request", "status": 200, "text": SECRET}
@@ -156,6 +179,14 @@ def test_spans_hold_the_route_and_nothing_of_the_caller() -> None:
     assert SECRET not in span.to_json()
     with Tracer(enabled=False).span("ums.request", {}):
         assert len(memory.get_finished_spans()) == 1
+    TestClient(Edge(crashing(), Unwatched(), tracer)).get(f"/fine?{SECRET}")
+    (_, span) = memory.get_finished_spans()
+    assert dict(span.attributes) == {
+        "http.route": "/fine",
+        "http.request.method": "GET",
+        "http.response.status_code": 200,
+    }
+    assert (tracer.heard, Tracer(enabled=True).heard, Tracer(enabled=False).heard) == (True, False, False)
 
 
 SPANS = """

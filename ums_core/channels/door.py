@@ -64,7 +64,15 @@ class Door:
 
     async def run(self, work: Callable[[MemoryStore], T]) -> T:
         """What the work makes of the blocking store: several verbs that belong together, in one hop."""
-        return await self._hop(lambda: work(self.sync))
+        return await self.begin(work)
+
+    def begin(self, work: Callable[[MemoryStore], T]) -> asyncio.Future[T]:
+        """What :meth:`run` does, begun, for callers who wait in a way of their own.
+
+        Raises:
+            StoreClosed: after ``close()``.
+        """
+        return self._begun(lambda: work(self.sync))
 
     async def close(self) -> None:
         """Close the store if this object opened it, and let the threads go; a second call does nothing."""
@@ -98,12 +106,14 @@ class Door:
         return store
 
     async def _hop(self, work: Callable[[], T]) -> T:
+        return await self._begun(work)
+
+    def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
         if self._closed:
             raise StoreClosed(_CLOSED)
         try:
             # Who is at work is said in the caller's context.
-            done = asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, work)
+            return asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, work)
         except RuntimeError as error:
             # Another thread closed it between the look above and here: the pool takes no more work.
             raise StoreClosed(_CLOSED) from error
-        return await done

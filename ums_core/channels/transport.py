@@ -4,7 +4,7 @@ import gzip
 import random
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from threading import Condition
@@ -112,16 +112,22 @@ class Transport:
         self.options = options
         self._httpx = _httpx()
         self.tls = _certificates(options.ca_file)
-        self._client = self._httpx.Client(
+        limits = self._httpx.Limits(max_connections=options.connections)
+        # On this machine a call goes to the pool at once: what a client does before, that no call needs, would double
+        # its cost. No proxy of the environment has any business with what stays here.
+        self._pool = self._httpx.HTTPTransport(self.tls or True, limits=limits, trust_env=False) if loopback else None
+        self._client: httpx.Client = self._httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {token.strip()}", "User-Agent": _USER_AGENT},
             timeout=self._httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s),
-            limits=self._httpx.Limits(max_connections=options.connections),
+            limits=limits,
             verify=self.tls or True,
             follow_redirects=False,
-            # A proxy of the environment has no business with what stays on this machine.
             trust_env=not loopback,
+            transport=self._pool,
         )
+        self._timeouts = {"timeout": self._client.timeout.as_dict()}
+        self._urls: dict[str, httpx.URL] = {}
         self._state = Condition()
         self._under_way = 0
         self._closed = False
@@ -208,7 +214,7 @@ class Transport:
         sent, headers = self._packed(call.body)
         deadline = monotonic() + self.options.timeout_s
         try:
-            with self._client.stream(call.method, call.path, content=sent or None, headers=headers) as answer:
+            with self._asked(call, sent, headers) as answer:
                 self._takes_gzip = not self.loopback and "gzip" in answer.headers.get("accept-encoding", "")
                 body = bytearray()
                 for piece in answer.iter_bytes():
@@ -224,6 +230,22 @@ class Transport:
             raise self._unreachable(error) from error
         except self._httpx.DecodingError as error:
             raise RemoteError(f"the answer of {self.url} cannot be decompressed") from error
+
+    def _asked(
+        self, call: Call[T], content: bytes, headers: Mapping[str, str]
+    ) -> "AbstractContextManager[httpx.Response]":
+        """The answer to a call, of which nothing but the header is read yet."""
+        if self._pool is None:
+            return self._client.stream(call.method, call.path, content=content or None, headers=headers)
+        url = self._urls.get(call.path)
+        if url is None:
+            url = self._urls[call.path] = self._httpx.URL(self.url + call.path)
+        fields = [*self._client.headers.raw, *((name.encode(), value.encode()) for name, value in headers.items())]
+        request = self._httpx.Request(
+            call.method, url, headers=fields, content=content or None, extensions=self._timeouts
+        )
+        answer: httpx.Response = self._pool.handle_request(request)
+        return closing(answer)
 
     def _packed(self, body: bytes) -> tuple[bytes, dict[str, str]]:
         """The body as it is sent, and the header fields that say how."""

@@ -1,6 +1,7 @@
 """Errors as answers: one form for all, which repeats nothing of what was sent."""
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -15,9 +16,25 @@ if TYPE_CHECKING:
 
     from ums_core.service.metrics import Watch
 
-__all__ = ["install", "problem", "refused"]
+__all__ = ["Told", "install", "problem", "refused"]
 
+_JSON = ((b"content-type", b"application/json"),)
 _TITLES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Not by this method.")}
+
+
+class Told(Response):
+    """An answer of bytes that are JSON; it says as much as another response, at a fraction of the work.
+
+    Args:
+        body: as it is sent.
+        fields: of the header, beside those of the body.
+    """
+
+    def __init__(self, body: bytes, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        self.status_code = 200
+        self.body = body
+        self.background = None
+        self.raw_headers = [*_JSON, (b"content-length", b"%d" % len(body)), *fields]
 
 
 def problem(error: UMSError) -> Response:

@@ -4,12 +4,13 @@ import asyncio
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from ums_core.errors import Forbidden, Unauthenticated
 from ums_core.service.rates import Allowance, Rates
 from ums_core.service.tokens import Tenant, Token, Tokens
 
-__all__ = ["Caller", "Gate", "shown_token"]
+__all__ = ["Caller", "Gate", "field_of", "shown_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Gate:
     def __init__(self, tokens: Tokens, rates: Rates) -> None:
         self._tokens = tokens
         self._rates = rates
+        self._known: dict[str, Caller] = {}
 
     async def admit(self, connection: HTTPConnection, scope: str) -> Caller:
         """The caller of a request.
@@ -50,11 +52,13 @@ class Gate:
             Forbidden: the token has not the scope.
         """
         try:
-            token = self._tokens.authenticate(shown_token(connection))
+            token = self._tokens.authenticate(shown_token(connection.scope))
         except Unauthenticated:
             await self._rates.failed(connection.client.host if connection.client else "")
             raise
-        caller = Caller(Tenant(token.tenant), token)
+        caller = self._known.get(token.key_id)
+        if caller is None or caller.token is not token:
+            caller = self._known[token.key_id] = Caller(Tenant(token.tenant), token)
         caller.needs(scope)
         if not self._tokens.used_today(token):
             await asyncio.to_thread(self._tokens.note_use, token)
@@ -69,9 +73,22 @@ class Gate:
         return await self._rates.spend(caller.token.key_id, -(-items // 10))
 
 
-def shown_token(connection: HTTPConnection) -> str | None:
+def shown_token(scope: Scope) -> str | None:
     """The token in the header fields; one in a URL would end up in logs, and is not looked at."""
-    scheme, _, value = connection.headers.get("authorization", "").partition(" ")
+    scheme, _, value = field_of(scope, b"authorization").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
-    return connection.headers.get("x-api-token")
+    return field_of(scope, b"x-api-token")
+
+
+def field_of(scope: Scope, name: bytes) -> str:
+    """A field of a request's header, the first of its name; empty where there is none.
+
+    Args:
+        scope: of the request.
+        name: in lower case, as servers give them.
+    """
+    for known, value in scope["headers"]:
+        if known == name:
+            return str(value, "latin-1")
+    return ""

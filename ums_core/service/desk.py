@@ -2,21 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from time import monotonic
-from typing import Any
+from time import monotonic, perf_counter
+from typing import Any, TypeVar
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from ums_core.errors import InvalidInput, Overloaded
+from ums_core.ports import MemoryStore
 from ums_core.records.actor import acting_as
-from ums_core.service.auth import Caller, Gate
+from ums_core.service.answers import Told
+from ums_core.service.auth import Caller, Gate, field_of
 from ums_core.service.limits import bounded, inflated, items_of, read_body
-from ums_core.service.metrics import Watch, timed
+from ums_core.service.metrics import Watch
 from ums_core.service.tenants import Tenants
-from ums_core.service.tokens import Tokens
+from ums_core.service.tokens import Tenant, Tokens
 from ums_core.settings import ServiceSettings
-from ums_core.wire.schema import JSON, VERBS, Verb
+from ums_core.wire.schema import VERBS, Verb
 
 __all__ = ["SCOPE_OF", "Desk"]
 
@@ -27,12 +29,12 @@ SCOPE_OF = {
 # They stop by themselves before the time budget is over, and tell what they did; a next call goes on.
 _STOPPED = frozenset({"consolidate", "maintain"})
 _BUDGET_SHARE = 0.8
-# Larger bodies and answers are turned into JSON and back in a thread, so that nobody waits for them.
+# Larger bodies are read in a thread, so that nobody waits for them; answers are written where they were found.
 _LARGE_BYTES = 65_536
-_LARGE_ITEMS = 50
 # Tells clients that they may compress what they send (RFC 9110, 12.5.3).
-_TAKEN = {"Accept-Encoding": "gzip"}
+_TAKEN = (b"accept-encoding", b"gzip")
 
+T = TypeVar("T")
 Turn = Callable[[bytes], dict[str, Any]]
 
 
@@ -53,7 +55,7 @@ class Desk:
         self.settings = settings
         self.watch = watch
         self._tokens = tokens
-        self._in_flight: set[asyncio.Task[Any]] = set()
+        self._in_flight: set[asyncio.Future[Any]] = set()
         self.stopping = False
 
     async def admit(self, request: HTTPConnection, scope: str) -> Caller:
@@ -71,22 +73,23 @@ class Desk:
             turn: from the body to the verb's arguments.
         """
         caller = await self.admit(request, SCOPE_OF[verb.name])
-        body = await read_body(request.stream(), request.headers.get("content-length"), self.settings.max_body_bytes)
-        encoding = request.headers.get("content-encoding", "").strip().lower()
+        scope, most = request.scope, self.settings.max_body_bytes
+        body = await read_body(request.receive, field_of(scope, b"content-length"), most)
+        encoding = field_of(scope, b"content-encoding").strip().lower()
         if encoding:
-            body = await asyncio.to_thread(inflated, body, encoding, self.settings.max_body_bytes)
+            body = await asyncio.to_thread(inflated, body, encoding, most)
         given = await asyncio.to_thread(turn, body) if len(body) > _LARGE_BYTES else turn(body)
-        arguments = bounded(_keyed(given, request, verb), self.settings)
+        arguments = bounded(_keyed(given, field_of(scope, b"idempotency-key"), verb), self.settings)
         items = items_of(arguments)
-        request.scope["state"]["note"]["items"] = items
+        scope["state"]["note"]["items"] = items
         allowance = await self.gate.spend(caller, items)
-        result = await self.carry_out(caller, verb.name, arguments)
-        size = len(result) if isinstance(result, list) else 1
-        told = await asyncio.to_thread(verb.dump_reply, result) if size > _LARGE_ITEMS else verb.dump_reply(result)
-        return Response(told, headers={**allowance.headers(), **_TAKEN}, media_type=JSON)
+        told = await self.carry_out(caller, verb.name, arguments, verb.dump_reply)
+        return Told(told, [*allowance.fields(), _TAKEN])
 
-    async def carry_out(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401  # what the verb returns
-        """What the verb returns on the caller's store.
+    async def carry_out(
+        self, caller: Caller, name: str, arguments: Mapping[str, Any], told: Callable[[Any], Any] | None = None
+    ) -> Any:  # noqa: ANN401  # what the verb returns
+        """What the verb returns on the caller's store, or what is made of that by ``told``, in the verb's own thread.
 
         Raises:
             Overloaded: too much is under way, or it took longer than the time budget; a write may still be committed.
@@ -98,22 +101,35 @@ class Desk:
             deadline = monotonic() + _BUDGET_SHARE * self.settings.time_budget
             arguments = {**arguments, "cancel": lambda: self.stopping or monotonic() > deadline}
 
-        async def work() -> Any:  # noqa: ANN401  # as above
-            async with self.tenants.store(caller.tenant) as store:
-                with timed(self.watch, name):
-                    return await getattr(store, name)(**arguments)
+        def work(store: MemoryStore) -> Any:  # noqa: ANN401  # as above
+            started = perf_counter()
+            with acting_as(f"token:{caller.token.key_id}"):
+                result = getattr(store, name)(**arguments)
+            self.watch.verb(name, perf_counter() - started)
+            return result if told is None else told(result)
 
-        # A task takes the context that it is made in along.
-        with acting_as(f"token:{caller.token.key_id}"):
-            task = asyncio.create_task(work())
-        self._in_flight.add(task)
-        task.add_done_callback(self._landed)
-        try:
-            async with asyncio.timeout(self.settings.time_budget):
-                # What has begun in a thread goes on to its end, and counts as under way until then.
-                return await asyncio.shield(task)
-        except TimeoutError as error:
-            raise Overloaded("it took too long", retry_after_s=self.settings.time_budget) from error
+        begun = self._begun(caller.tenant, work)
+        self._in_flight.add(begun)
+        begun.add_done_callback(self._landed)
+        # What has begun in a thread goes on to its end, whoever goes away, and counts as under way until then.
+        await asyncio.wait((begun,), timeout=self.settings.time_budget)
+        if not begun.done():
+            raise Overloaded("it took too long", retry_after_s=self.settings.time_budget)
+        return begun.result()
+
+    def _begun(self, tenant: Tenant, work: Callable[[MemoryStore], T]) -> "asyncio.Future[T]":
+        """The work on a tenant's store, begun at once where that is open."""
+        at_hand = self.tenants.at_hand(tenant)
+        if at_hand is None:
+            return asyncio.create_task(self._once_open(tenant, work))
+        store, give_back = at_hand
+        begun = store.begin(work)
+        begun.add_done_callback(lambda _: give_back())
+        return begun
+
+    async def _once_open(self, tenant: Tenant, work: Callable[[MemoryStore], T]) -> T:
+        async with self.tenants.store(tenant) as store:
+            return await store.run(work)
 
     async def drain(self) -> None:
         """Return when nothing is under way."""
@@ -121,16 +137,15 @@ class Desk:
         if self._in_flight:
             await asyncio.wait(self._in_flight)
 
-    def _landed(self, task: "asyncio.Task[Any]") -> None:
+    def _landed(self, task: "asyncio.Future[Any]") -> None:
         self._in_flight.discard(task)
         # Told to the caller, who may have gone: nobody else is to be told that nobody asked.
         _ = task.cancelled() or task.exception()
 
 
-def _keyed(arguments: dict[str, Any], request: Request, verb: Verb) -> dict[str, Any]:
+def _keyed(arguments: dict[str, Any], key: str, verb: Verb) -> dict[str, Any]:
     """The arguments, with an idempotency key from the header where the body has none."""
-    key = request.headers.get("idempotency-key")
-    if key is None or verb.request is None or "idempotency_key" not in verb.request.model_fields:
+    if not key or verb.request is None or "idempotency_key" not in verb.request.model_fields:
         return arguments
     if arguments.get("idempotency_key", key) != key:
         raise InvalidInput("the body and the Idempotency-Key header name different keys; give one")

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,6 +49,15 @@ class Edge:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        found: dict[str, str | int] = {}
+        if not self._tracer.heard:
+            await self._watched(scope, receive, send, found)
+            return
+        with self._tracer.span("ums.request", found):
+            await self._watched(scope, receive, send, found)
+
+    async def _watched(self, scope: Scope, receive: Receive, send: Send, found: dict[str, str | int]) -> None:
+        """Answer, count and log; find what a span may hold."""
         request_id = secrets.token_hex(8)
         note = scope.setdefault("state", {})["note"] = {"request_id": request_id}
         started, status = perf_counter(), 0
@@ -60,25 +69,26 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        found: dict[str, str | int] = {}
-        with self._tracer.span("ums.request", found):
-            try:
-                await self._answer(scope, receive, answer)
-            except Exception as error:  # noqa: BLE001  # the edge of the process
-                _log.error("unexpected error", extra={"crash": crash_of(error), "request_id": request_id})
-                if scope["type"] == "http" and not status:
-                    await _sorry(answer)
-            finally:
-                route = str(getattr(scope.get("route"), "path", scope.get("ums.route", "other")))
-                method = scope.get("method", "WEBSOCKET")
-                method = method if method in _METHODS or method == "WEBSOCKET" else "OTHER"
-                status = status or (101 if scope["type"] == "websocket" else _WENT_AWAY)
-                seconds = perf_counter() - started
-                found |= {"http.route": route, "http.request.method": method, "http.response.status_code": status}
-                self._watch.request(route, method, status, seconds)
-                if _log.isEnabledFor(logging.INFO):
-                    line = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 2), **note}
-                    _log.info("request", extra=line)
+        try:
+            await self._answer(scope, receive, answer)
+        except ClientDisconnect:
+            # Before the end of the body: there is nobody to answer.
+            pass
+        except Exception as error:  # noqa: BLE001  # the edge of the process
+            _log.error("unexpected error", extra={"crash": crash_of(error), "request_id": request_id})
+            if scope["type"] == "http" and not status:
+                await _sorry(answer)
+        finally:
+            route = str(getattr(scope.get("route"), "path", scope.get("ums.route", "other")))
+            method = scope.get("method", "WEBSOCKET")
+            method = method if method in _METHODS or method == "WEBSOCKET" else "OTHER"
+            status = status or (101 if scope["type"] == "websocket" else _WENT_AWAY)
+            seconds = perf_counter() - started
+            found |= {"http.route": route, "http.request.method": method, "http.response.status_code": status}
+            self._watch.request(route, method, status, seconds)
+            if _log.isEnabledFor(logging.INFO):
+                line = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 2), **note}
+                _log.info("request", extra=line)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._endpoints.get((scope["path"], scope.get("method", "")))

@@ -1,9 +1,12 @@
 """How much one request may ask for: what is too much is refused, except hits, of which as many come as may."""
 
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from ums_core.errors import InvalidInput, TooLarge
 from ums_core.records import Filter, Query
@@ -15,26 +18,35 @@ __all__ = ["bounded", "inflated", "items_of", "read_body"]
 _GZIP = 31
 
 
-async def read_body(chunks: AsyncIterator[bytes], declared: str | None, most: int) -> bytes:
+async def read_body(receive: Receive, declared: str | None, most: int) -> bytes:
     """The whole body.
 
     Args:
-        chunks: as they come.
+        receive: gives it as it comes.
         declared: the Content-Length, if there is one.
         most: bytes.
 
     Raises:
         TooLarge: more than the most; nothing more is read then.
+        ClientDisconnect: the caller went away before its end.
     """
     if declared is not None and declared.isdecimal() and int(declared) > most:
         raise TooLarge(f"the body is larger than {most} bytes")
-    parts, size = [], 0
-    async for chunk in chunks:
-        size += len(chunk)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part: bytes = message.get("body", b"")
+        size += len(part)
         if size > most:
             raise TooLarge(f"the body is larger than {most} bytes")
-        parts.append(chunk)
-    return b"".join(parts)
+        if not parts and not message.get("more_body"):
+            return part
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 def inflated(body: bytes, encoding: str, most: int) -> bytes:

@@ -1,9 +1,7 @@
 """What the operator may watch: counters and timings with a fixed set of labels, none of which comes from a request."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Sequence
 from typing import Protocol
 
 from prometheus_client import (
@@ -20,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from ums_core.records import Health
 from ums_core.records.maintenance import Maintenance
 
-__all__ = ["LABELS", "MULTIPROCESS", "Metrics", "Unwatched", "Watch", "timed"]
+__all__ = ["LABELS", "MULTIPROCESS", "Metrics", "Unwatched", "Watch"]
 
 # All labels there are. Values are route templates, verbs, HTTP methods and statuses, error codes, and the steps and
 # outcomes of maintenance.
@@ -246,14 +244,6 @@ def _of_maintenance(registry: CollectorRegistry) -> tuple[Histogram, Counter]:
         registry=registry,
     )
     return seconds, memories
-
-
-@contextmanager
-def timed(watch: Watch, verb: str) -> Iterator[None]:
-    """Time a verb that does not fail."""
-    started = perf_counter()
-    yield
-    watch.verb(verb, perf_counter() - started)
 
 
 def _blurred(count: int) -> int:

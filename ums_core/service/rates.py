@@ -39,13 +39,13 @@ class Allowance:
     remaining: int
     reset_s: int
 
-    def headers(self) -> dict[str, str]:
+    def fields(self) -> list[tuple[bytes, bytes]]:
         """The header fields that tell it."""
-        return {
-            "RateLimit-Limit": str(self.limit),
-            "RateLimit-Remaining": str(self.remaining),
-            "RateLimit-Reset": str(self.reset_s),
-        }
+        return [
+            (b"ratelimit-limit", b"%d" % self.limit),
+            (b"ratelimit-remaining", b"%d" % self.remaining),
+            (b"ratelimit-reset", b"%d" % self.reset_s),
+        ]
 
 
 class Rates:

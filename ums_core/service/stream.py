@@ -65,8 +65,10 @@ class Streams:
         after = int(given[0]) if given else await self._desk.carry_out(caller, "seq", {})
         if self._open >= self._desk.settings.max_streams:
             raise Overloaded("too many streams")
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", **allowance.headers()}
-        return StreamingResponse(self._changes(caller, after), headers=headers, media_type="text/event-stream")
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        answer = StreamingResponse(self._changes(caller, after), headers=headers, media_type="text/event-stream")
+        answer.raw_headers += allowance.fields()
+        return answer
 
     async def _changes(self, caller: Caller, after: int) -> AsyncIterator[str]:
         clock = asyncio.get_running_loop().time

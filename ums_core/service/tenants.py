@@ -74,9 +74,15 @@ class Tenants:
             opened = await asyncio.shield(held.opening)
             yield opened.door
         finally:
-            held.users -= 1
-            held.used_at = asyncio.get_running_loop().time()
-            self._let_go(tenant.name, held)
+            self._given_back(tenant.name, held)
+
+    def at_hand(self, tenant: Tenant) -> tuple[EnhancedMemoryStore, Callable[[], None]] | None:
+        """The tenant's store, and what gives it back; None where it is not open yet."""
+        held = self._held.get(tenant.name)
+        if held is None or not _is_open(held):
+            return None
+        held.users += 1
+        return held.opening.result().door, lambda: self._given_back(tenant.name, held)
 
     def open_doors(self) -> list[EnhancedMemoryStore]:
         """The stores that are open now."""
@@ -107,7 +113,9 @@ class Tenants:
                 part.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._open_one(own)
 
-    def _let_go(self, name: str, held: _Held) -> None:
+    def _given_back(self, name: str, held: _Held) -> None:
+        held.users -= 1
+        held.used_at = asyncio.get_running_loop().time()
         if held.opening.done() and not _is_open(held) and self._held.get(name) is held:
             # The next caller tries again.
             del self._held[name]

@@ -187,9 +187,10 @@ class Tokens:
 
     def pseudonym(self, name: str) -> str:
         """A keyed hash that stands for a name in logs: equal for equal names of this registry, telling nothing else."""
-        self._read()
         known = self._pseudonyms
         if name not in known:
+            self._read()
+            known = self._pseudonyms
             known[name] = hmac.new(self._log_key, name.encode(), hashlib.sha256).hexdigest()[:16]
         return known[name]
 

@@ -1,6 +1,6 @@
 """Spans, where OpenTelemetry's API is installed; the operator's own exporter decides where they go."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,13 +20,20 @@ class Tracer:
 
     def __init__(self, *, enabled: bool, provider: "TracerProvider | None" = None) -> None:
         self._tracer = None
+        self._unheard: Callable[[], bool] = lambda: True
         if enabled:
             try:
                 from opentelemetry import trace  # noqa: PLC0415  # optional
-
-                self._tracer = trace.get_tracer("ums_core.service", tracer_provider=provider)
             except ModuleNotFoundError:
-                pass
+                return
+            self._tracer = trace.get_tracer("ums_core.service", tracer_provider=provider)
+            nobody = trace.ProxyTracerProvider
+            self._unheard = lambda: provider is None and isinstance(trace.get_tracer_provider(), nobody)
+
+    @property
+    def heard(self) -> bool:
+        """Whether a span would go anywhere: not before the process has set up a provider."""
+        return not self._unheard()
 
     @contextmanager
     def span(self, name: str, found: dict[str, str | int]) -> Iterator[None]:
