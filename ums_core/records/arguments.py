@@ -103,14 +103,14 @@ def check_filter(condition: Filter | Mapping[str, object] | None) -> Filter | No
 
 
 def check_limit(limit: int) -> int:
-    """How many at most, from 1.
+    """How many at most, from 1; what storage cannot count to is all there are.
 
     Raises:
-        InvalidQuery: another type, below 1, or beyond 64 bits.
+        InvalidQuery: another type, or below 1.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit < _INT64:
-        raise InvalidQuery(f"limit must be an integer of at least 1 that fits 64 bits, got {limit!r}")
-    return limit
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidQuery(f"limit must be an integer of at least 1, got {limit!r}")
+    return min(limit, _INT64 - 1)
 
 
 def check_cursor(cursor: int | None) -> int | None:
