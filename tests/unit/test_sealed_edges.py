@@ -1,22 +1,25 @@
 """What hardly ever happens to a sealed store: others that hold it, files that lie, and steps that come too late."""
 
+import random
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from ums_core import Draft, UnifiedSettings, open_store
+from ums_core import Draft, Query, UnifiedSettings, open_store
 from ums_core.channels.sealed import Keys
-from ums_core.crypto import DataKey, Envelope, Files
+from ums_core.crypto import DataKey, Envelope, Fields, Files
 from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken
 from ums_core.index.snapshot import Section, read, write
 from ums_core.settings.database import url_of
+from ums_core.storage.anchor import Reached, digest_of_file, former_digest_of_file
 from ums_core.storage.connect import load_driver
 from ums_core.storage.copies import checked, connector_of
 from ums_core.storage.exclusive import alone, check_alone, check_pages
-from ums_core.testing.sealed import SEALED
+from ums_core.testing.sealed import SEALED, SEALED_FIELDS
 
 pytestmark = pytest.mark.needs_sqlcipher
 
@@ -170,3 +173,71 @@ def test_a_sealed_snapshot_of_other_sizes_than_it_says_is_not_written_and_not_re
     assert read(path, {"dim": 2}) is None
     write(path, {"dim": 2}, [Section("vectors", 8, lambda sink: sink(b"12345678"))])
     assert read(path, {"dim": 2}, SEAL) is None
+
+
+def fields() -> Fields:
+    return Fields("d" * 32, lambda: [DataKey(bytes(range(32)), database_id="d" * 32, key_id="e" * 16)])
+
+
+@pytest.mark.parametrize("size", [0, 1, 512 << 10, (5 << 20) + 7])
+def test_the_digest_of_a_file_tells_of_every_byte_and_needs_the_key(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "file"
+    content = bytearray(random.Random(size).randbytes(size))
+    path.write_bytes(content)
+    hasher = fields().hasher
+    digest = digest_of_file(path, b"k" * 32, hasher)
+    assert digest == digest_of_file(path, b"k" * 32, fields().hasher)
+    others = {digest, digest_of_file(path, b"l" * 32, hasher)}
+    for place in {place for place in (0, size // 2, size - 1) if 0 <= place < size}:
+        content[place] ^= 1
+        path.write_bytes(content)
+        others.add(digest_of_file(path, b"k" * 32, hasher))
+        content[place] ^= 1
+    path.write_bytes(content + b"\0")
+    others.add(digest_of_file(path, b"k" * 32, hasher))
+    assert len(others) == min(size, 3) + 3
+
+
+def test_an_anchor_from_before_digests_were_keyed_still_tells_the_truth(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path, SEALED_FIELDS)) as store:
+        store.add([Draft(id="a", text="kept")])
+    path = tmp_path / "memory.db"
+    with open_store(settings(tmp_path, SEALED_FIELDS)) as store:
+        anchor = store._database.guard.anchor
+    assert anchor is not None
+    kept = anchor.read()
+    assert kept is not None
+    for digest, detail in ((former_digest_of_file(path), ()), (b"x" * 32, ("was changed while nobody had it open",))):
+        anchor.note(Reached(kept.seq, kept.mark, digest))
+        with open_store(settings(tmp_path, SEALED_FIELDS)) as store:
+            assert store.health().detail == detail
+
+
+def test_rows_that_a_search_opens_are_right_whether_remembered_or_not(tmp_path: Path) -> None:
+    with open_store(settings(tmp_path, SEALED_FIELDS)) as store:
+        long = "word " * 2000
+        store.add([Draft(id="short", text="zebra"), Draft(id="long", text=f"zebra {long}", tags=("t",), speaker="Ana")])
+        for _ in range(2):
+            hits = {hit.memory.id: hit.memory for hit in store.search(Query(text="zebra"))}
+            assert (hits["short"].text, hits["short"].speaker) == ("zebra", None)
+            assert (hits["long"].text, hits["long"].tags, hits["long"].speaker) == (f"zebra {long}", ("t",), "Ana")
+        store.add([Draft(id="short", text="zebra crossing")])
+        assert {hit.memory.text[:14] for hit in store.search(Query(text="zebra"))} == {
+            "zebra crossing",
+            "zebra word wor",
+        }
+        for put in (
+            "text = (SELECT text FROM memories WHERE id = 'long')",
+            "text = 'zebra'",
+            "speaker = 7",
+            "id = CAST('other' AS BLOB)",
+        ):
+            with closing(load_driver().connect(str(tmp_path / "memory.db"))) as other, other:
+                other.execute("CREATE TEMP TABLE kept AS SELECT * FROM memories")
+                other.execute(f"UPDATE memories SET {put} WHERE id = 'short'")
+                other.commit()
+                with pytest.raises(SealBroken, match="does not open"):
+                    store.search(Query(text="zebra"))
+                other.execute("DELETE FROM memories")
+                other.execute("INSERT INTO memories SELECT * FROM kept")
+        assert len(store.search(Query(text="zebra"))) == 2

@@ -36,7 +36,8 @@ from ums_core.testing.sealed import SEALED_FIELDS
 pytestmark = pytest.mark.needs_sqlcipher
 
 WORDS = "the zebra crosses at dawn"
-SECRET = (b"zebra", b"Quillemont", b"wild", b"odd", b"ostrich", b"user", b"talk-9")
+# As they stand in JSON, where a word is so short that a token may hold it by chance.
+SECRET = (b"zebra", b"Quillemont", b'"wild"', b'"odd"', b"ostrich", b"user", b"talk-9")
 
 
 def settings(place: Path, security: dict[str, object] = SEALED_FIELDS) -> UnifiedSettings:

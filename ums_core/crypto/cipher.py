@@ -62,7 +62,7 @@ class Aead:
         self._cipher = AESGCM(key)
         self._forged = InvalidTag
 
-    def seal(self, nonce: bytes, data: bytes | bytearray | memoryview, bound: bytes) -> bytes:
+    def seal(self, nonce: bytes, data: bytes | bytearray | memoryview, bound: bytes | memoryview) -> bytes:
         """The data, encrypted, and 16 bytes that prove it and what it is bound to."""
         return self._cipher.encrypt(nonce, data, bound)
 

@@ -95,6 +95,16 @@ class Fields:
         """A word as 17 digits that only the key can tell; see the port."""
         return self._of(bytes.fromhex(key_id)).hidden(word)
 
+    def hasher(self, key: bytes) -> Callable[[int, memoryview], bytes]:
+        """Gives 16 bytes for a numbered piece of some file; see the port.
+
+        Source: the universal hash of GCM, McGrew and Viega, INDOCRYPT 2004; hidden by a pseudorandom function, as
+        Wegman and Carter, JCSS 1981, ask for.
+        """
+        cipher = Aead(key)
+        # The number is the nonce, and comes again: what GCM would lose by it is never shown.
+        return lambda number, piece: cipher.seal(number.to_bytes(NONCE_BYTES), b"", piece)
+
     def _digest(self, place: bytes) -> bytes:
         return hashlib.sha256(self._database + place).digest()
 

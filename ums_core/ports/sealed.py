@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ums_core.ports.sealing import FileSeal
 
 __all__ = ["FieldSeal", "KeyRing", "KeyState", "Sealing"]
@@ -37,6 +39,17 @@ class FieldSeal(Protocol):
 
     def hidden(self, key_id: str, word: str) -> str:
         """A word as 17 digits that nobody can tell without the key, the same for the same word."""
+        ...
+
+    def hasher(self, key: bytes) -> "Callable[[int, memoryview], bytes]":
+        """Gives 16 bytes for a numbered piece of some file, others for another piece but for chance, 2 to 4 GB/s.
+
+        Another process with the same key gives the same. Whoever saw them could make a piece to fit: what they are
+        shown as must be a keyed digest of them.
+
+        Args:
+            key: 32 bytes that nothing else is done with.
+        """
         ...
 
 

@@ -8,6 +8,8 @@ not synced, so a power cut may take it back to an earlier change, but never to a
 import hashlib
 import hmac
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -17,14 +19,16 @@ import numpy as np
 from ums_core.storage import raw
 from ums_core.storage.files import sync_directory
 
-__all__ = ["Anchor", "Reached", "anchor_path", "digest_of_file", "digest_of_pages"]
+__all__ = ["Anchor", "Reached", "anchor_path", "digest_of_file", "digest_of_pages", "former_digest_of_file"]
 
 _SLOT = 512
 _FIELDS = Struct("<8sQQ32s")
 _MAGIC = b"UMSANCH1"
 _MAC = 32
 _PAGE, _TAIL = 4096, 64
-_BLOCK = 2048 * _PAGE
+# Keeps the two uses of one key apart.
+_PIECES = b"ums/pieces/v1"
+_PIECE, _RUN = 512 << 10, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +112,53 @@ def digest_of_pages(path: Path) -> bytes:
     Each page ends in a random IV and a MAC of 64 bytes over its content and place, so those stand for all of it.
     Costs about 10 ms for 100 MB that are in the page cache.
     """
-    digest, size, begin = hashlib.sha256(), 0, b""
-    for block in raw.blocks(path, _BLOCK):
-        pages = np.frombuffer(block, np.uint8, len(block) // _PAGE * _PAGE).reshape(-1, _PAGE)
-        digest.update(np.ascontiguousarray(pages[:, -_TAIL:]).data)
-        begin = begin or block[: _TAIL // 4]
-        size += len(block)
-    digest.update(begin + size.to_bytes(8, "little"))
-    return digest.digest()
+    begin = b""
+
+    def tails(number: int, piece: memoryview) -> bytes:
+        nonlocal begin
+        if number == 0:
+            begin = bytes(piece[: _TAIL // 4])
+        pages = np.frombuffer(piece, np.uint8, len(piece) // _PAGE * _PAGE).reshape(-1, _PAGE)
+        return pages[:, -_TAIL:].tobytes()
+
+    size, together = _pieces(path, tails)
+    return hashlib.sha256(together + begin + size.to_bytes(8, "little")).digest()
 
 
-def digest_of_file(path: Path) -> bytes:
-    """A digest of a file in which no page is authenticated. Costs about 80 ms for 100 MB in the page cache."""
+def digest_of_file(path: Path, key: bytes, hasher: Callable[[bytes], Callable[[int, memoryview], bytes]]) -> bytes:
+    """A keyed digest of a file in which no page is authenticated. Costs about 15 ms for 100 MB in the page cache.
+
+    Args:
+        path: of the file; whoever changes it meanwhile changes the digest.
+        key: 32 bytes.
+        hasher: as :meth:`~ums_core.ports.sealed.FieldSeal.hasher`.
+    """
+    size, together = _pieces(path, hasher(hmac.digest(key, _PIECES, "sha256")))
+    return hmac.digest(key, _PIECES + size.to_bytes(8) + together, "sha256")
+
+
+def former_digest_of_file(path: Path) -> bytes:
+    """The digest that an anchor may still hold from before it was a keyed one."""
     digest = hashlib.sha256()
-    for block in raw.blocks(path, _BLOCK):
+    for block in raw.blocks(path, _PIECE):
         digest.update(block)
     return digest.digest()
+
+
+def _pieces(path: Path, work: Callable[[int, memoryview], bytes]) -> tuple[int, bytes]:
+    """The size of a file, and what comes of its pieces of half a MiB, by their numbers and in their order.
+
+    Two threads take some pieces each, and a piece stays in the cache of its processor.
+    """
+    with raw.opened(path) as descriptor, ThreadPoolExecutor(2) as threads:
+        size = os.fstat(descriptor).st_size
+
+        def run(first: int) -> bytes:
+            room, found = memoryview(bytearray(_PIECE)), b""
+            for number in range(first, first + _RUN):
+                length = os.preadv(descriptor, [room], number * _PIECE)
+                found += work(number, room[:length]) if length else b""
+            return found
+
+        each = threads.map if size > _RUN * _PIECE else map
+        return size, b"".join(each(run, range(0, -(-size // _PIECE), _RUN)))

@@ -1,19 +1,24 @@
 """Sealed columns on the way between SQL and whoever holds the keys."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ums_core.errors import DatabaseEncrypted, DatabaseNotEncrypted, KeyFailure, SealBroken, UMSError
 from ums_core.ports.sealed import FieldSeal, Sealing
+from ums_core.records import Namespace
 from ums_core.storage import filters
 from ums_core.storage.connect import Connection, Connector, load_driver
 from ums_core.storage.hidden_words import HiddenWords
 from ums_core.storage.keyword import TOKENIZER, Terms
 from ums_core.storage.migrations import MIGRATIONS, check
-from ums_core.storage.sealed_columns import OPEN_BLOB, OPEN_TEXT, SEAL, views_of
+from ums_core.storage.sealed_columns import OPEN_BLOB, OPEN_TEXT, SEAL, SEALED, triggers_of, views_of
+from ums_core.storage.table import COLUMNS, encode_namespace
 
 __all__ = ["Codec", "check_kind", "codec_of", "holds_fields"]
 
@@ -21,6 +26,22 @@ _KEYS = "field_keys"
 _KEY_ID = slice(1, 9)
 # A row's columns are asked for one by one, and a filter asks for one several times.
 _REMEMBERED = 256
+# Hits come again, and a plain database remembers its pages too. At most some 30 MB: what is sealed is kept as well.
+_ROWS, _SMALL = 4096, 4096
+_MEMORIES = SEALED[0]
+_NAMES = [name.removeprefix("m.") for name in COLUMNS.split(", ")]
+_RID, _ID = _NAMES.index("rid"), _NAMES.index("id")
+_PLACES = [_NAMES.index(name) for name in _MEMORIES.texts]
+_of_row = itemgetter(*_PLACES)
+
+
+def _place(parts: Iterable[object]) -> bytes:
+    raw = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return b"".join([piece for part in raw for piece in (len(part).to_bytes(4), part)])
+
+
+# With the beginning of its place.
+_LABELS = [(label, _place([label])) for label in (f"{_MEMORIES.label}.{name}" for name in _MEMORIES.texts)]
 
 
 class Codec:
@@ -45,12 +66,14 @@ class Codec:
         self._fields: FieldSeal = sealing.fields
         self._problem = threading.local()
         self._remembered = lru_cache(_REMEMBERED)(self._opened)
+        self._rows = lru_cache(_ROWS)(self._opened_row)
 
     def setup(self, connection: Connection) -> None:
         """Give a new connection the functions, and the views where every table is there already."""
         self.register(connection)
         if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
-            self._attach(connection)
+            for statement in list(views_of(connection)):
+                connection.execute(statement)
 
     def register(self, connection: Connection) -> None:
         """Give a new connection the functions alone."""
@@ -60,10 +83,14 @@ class Codec:
         connection.create_function(SEAL, -1, self._noting(self._sealed))
 
     def begin(self, connection: Connection) -> None:
-        """Let a database whose tables are there be one of field mode, if it is not. Idempotent."""
+        """Let a database whose tables are there be one of field mode, if it is not; and the connection write it."""
         connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_KEYS, self.newest))
-        if not connection.execute("SELECT 1 FROM temp.sqlite_master").fetchone():
-            self._attach(connection)
+        shadows = chain(
+            () if connection.execute("SELECT 1 FROM temp.sqlite_master").fetchone() else views_of(connection),
+            triggers_of(connection),
+        )
+        for statement in list(shadows):
+            connection.execute(statement)
 
     def keys(self, connection: Connection) -> tuple[str, ...]:
         """The ids of the keys that something may be under, as the connection sees it; the first one seals."""
@@ -101,13 +128,30 @@ class Codec:
         self._problem.error = None
         return found
 
+    def row(self, values: Sequence[Any], namespace: Namespace) -> Sequence[Any]:
+        """The values of ``table.COLUMNS`` of a bare row of memories, opened; remembered for a while if it is small.
+
+        Args:
+            values: as they stand in the table.
+            namespace: of the row.
+
+        Raises:
+            SealBroken: one of them does not open.
+            KeyFailure: its key is gone.
+        """
+        sealed = _of_row(values)
+        # A column of text holds text or bytes, whoever wrote it.
+        small = sum(map(len, filter(None, sealed))) <= _SMALL
+        found = (self._rows if small else self._opened_row)(namespace, values[_ID], values[_RID], sealed)
+        shown = list(values)
+        for at, value in zip(_PLACES, found, strict=True):
+            shown[at] = value
+        return shown
+
     def forget(self) -> None:
         """Drop what was opened lately."""
         self._remembered.cache_clear()
-
-    def _attach(self, connection: Connection) -> None:
-        for statement in list(views_of(connection)):
-            connection.execute(statement)
+        self._rows.cache_clear()
 
     def _hidden(self, terms: Sequence[Terms], key_id: str) -> list[Terms]:
         texts = self.words.hidden([text for each in terms for text in each[1:3]], key_id)
@@ -125,16 +169,29 @@ class Codec:
 
         return run
 
+    def _opened_row(
+        self, namespace: Namespace, id_: object, rid: int, sealed: Sequence[object]
+    ) -> tuple[str | None, ...]:
+        bound = (encode_namespace(namespace), id_, rid)
+        # The same for each of its columns.
+        end = _place(bound)
+        return tuple(
+            None if value is None else self._proved(label, start + end, value, bound).decode()
+            for (label, start), value in zip(_LABELS, sealed, strict=True)
+        )
+
     def _opened(self, label: str, value: object, *bound: object) -> bytes:
-        sealed = value if isinstance(value, bytes) else b""
+        return self._proved(label, _place((label, *bound)), value, bound)
+
+    def _proved(self, label: str, place: bytes, value: object, bound: Sequence[object]) -> bytes:
         try:
-            return self._fields.open(_place(label, bound), sealed)
+            return self._fields.open(place, value if isinstance(value, bytes) else b"")
         except SealBroken as error:
             raise SealBroken(f"{self._path}: the {label} of {bound} does not open: {error}; restore a backup") from None
 
     def _sealed(self, text: int, former: bytes | None, label: str, value: bytes, *bound: object) -> bytes:
         key_id = self.newest if former is None or self.resealing else former[_KEY_ID].hex()
-        return self._fields.seal(key_id, _place(label, bound), value, text=bool(text))
+        return self._fields.seal(key_id, _place((label, *bound)), value, text=bool(text))
 
 
 def codec_of(path: Path, driver: ModuleType, sealing: Sealing | None) -> Codec | None:
@@ -180,8 +237,3 @@ def holds_fields(path: Path) -> bool:
 def _read_keys(connection: Connection) -> str:
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_KEYS,)).fetchone()
     return "" if row is None else str(row[0])
-
-
-def _place(label: str, bound: tuple[object, ...]) -> bytes:
-    parts = [label.encode(), *(part if isinstance(part, bytes) else str(part).encode() for part in bound)]
-    return b"".join(len(part).to_bytes(4) + part for part in parts)

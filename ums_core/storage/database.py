@@ -254,7 +254,7 @@ class Database:
     def rows(self, rids: Sequence[int]) -> dict[int, Memory]:
         """The memories of those rows that still exist."""
         with self.reader() as connection:
-            return select_rows(connection, rids, self._paths)
+            return select_rows(connection, rids, self._paths, None if self.codec is None else self.codec.row)
 
     def vectors(self, rids: Sequence[int]) -> dict[int, list[npt.NDArray[np.float32]]]:
         """The vectors of each row's passages."""

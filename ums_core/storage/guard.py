@@ -3,7 +3,7 @@
 from ums_core.errors import TamperSuspected
 from ums_core.ports.sealed import Sealing
 from ums_core.storage import journal, secret
-from ums_core.storage.anchor import Anchor, Reached, digest_of_file, digest_of_pages
+from ums_core.storage.anchor import Anchor, Reached, digest_of_file, digest_of_pages, former_digest_of_file
 from ums_core.storage.connect import Connection, Connector
 
 __all__ = ["Guard"]
@@ -30,8 +30,7 @@ class Guard:
     def __init__(self, connector: Connector, sealing: Sealing | None) -> None:
         self.connector = connector
         # Then the anchor has a key of its own, which the database holds: data keys come and go under other processes.
-        self._of_fields = sealing.database_id if sealing is not None and sealing.fields is not None else None
-        self._digest = digest_of_file if self._of_fields else digest_of_pages
+        self._of_fields = sealing if sealing is not None and sealing.fields is not None else None
         self.suspicion: str | None = None
         self.anchor: Anchor | None = None
         if sealing is not None and sealing.anchor_keys:
@@ -47,7 +46,7 @@ class Guard:
     def check(self, connection: Connection) -> None:
         """Compare, once, before anything is written."""
         if self._of_fields:
-            self.anchor = Anchor(self.connector.path, self._of_fields, (secret.made(connection, _OWN),))
+            self.anchor = Anchor(self.connector.path, self._of_fields.database_id, (secret.made(connection, _OWN),))
         if self.anchor is None:
             return
         known = connection.execute("SELECT 1 FROM meta WHERE key = 'anchored'").fetchone() is not None
@@ -88,7 +87,7 @@ class Guard:
         connection.execute("BEGIN IMMEDIATE")
         try:
             end = _end(connection)
-            self.anchor.note(Reached(end.seq, end.mark, self._digest(self.connector.path)), sync=True)
+            self.anchor.note(Reached(end.seq, end.mark, self._digest(self.anchor)), sync=True)
         finally:
             connection.execute("ROLLBACK")
 
@@ -111,9 +110,20 @@ class Guard:
             )
         if journal.mark_of(connection, reached.seq) != reached.mark:
             return f"holds another change {reached.seq} than it did: it is a copy that went its own way"
-        if reached.pages and reached.pages != self._digest(self.connector.path) and self.anchor.read() == reached:
+        if reached.pages and not self._is_of(reached.pages, self.anchor) and self.anchor.read() == reached:
             return "was changed while nobody had it open"
         return None
+
+    def _is_of(self, digest: bytes, anchor: Anchor) -> bool:
+        """Whether a digest is that of the file, in the form that it has now or had before."""
+        if digest == self._digest(anchor):
+            return True
+        return self._of_fields is not None and digest == former_digest_of_file(self.connector.path)
+
+    def _digest(self, anchor: Anchor) -> bytes:
+        if self._of_fields is None or self._of_fields.fields is None:
+            return digest_of_pages(self.connector.path)
+        return digest_of_file(self.connector.path, anchor.keys[0], self._of_fields.fields.hasher)
 
 
 def _end(connection: Connection) -> Reached:

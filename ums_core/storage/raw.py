@@ -10,10 +10,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["blocks", "hold"]
+__all__ = ["blocks", "hold", "opened"]
 
 _LOG_FILES = ("-wal", "-shm", "-journal")
 
@@ -39,19 +40,27 @@ def hold(owner: object, path: Path) -> Callable[[], object]:
     return weakref.finalize(owner, _let_go, base)
 
 
+@contextmanager
+def opened(path: Path) -> Generator[int, None, None]:
+    """A descriptor of a file, to read from in a ``with`` block; any thread may, at an offset that it names.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    descriptor = _opened(path)
+    try:
+        yield descriptor
+    finally:
+        _done(path, descriptor)
+
+
 def blocks(path: Path, size: int) -> Generator[bytes, None, None]:
     """A file in blocks of so many bytes, the last one shorter; nothing where it is gone."""
-    try:
-        descriptor = _opened(path)
-    except FileNotFoundError:
-        return
-    try:
+    with suppress(FileNotFoundError), opened(path) as descriptor:
         at = 0
         while block := os.pread(descriptor, size, at):
             yield block
             at += len(block)
-    finally:
-        _done(path, descriptor)
 
 
 def _opened(path: Path) -> int:

@@ -6,12 +6,13 @@ plainly needs to know nothing of it, and ``main.memories`` is the bare table. A 
 that a statement does not name is not opened.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from ums_core.storage.connect import Connection
 
-__all__ = ["READABLE", "SEALED", "SealedTable", "opened", "sealed_as", "under_another_key", "views_of"]
+__all__ = ["READABLE", "SEALED", "SealedTable", "opened", "sealed_as", "triggers_of", "under_another_key", "views_of"]
 
 # Functions that every connection in field mode has; see ``codec``. They take and give bytes, as a driver may end a text
 # at NUL. What is opened by the first one is remembered for a while.
@@ -129,14 +130,15 @@ READABLE = {
 
 
 def views_of(connection: Connection) -> Iterator[str]:
-    """The statements that put a view in front of each sealed table that there is."""
-    for table in SEALED:
-        columns = connection.execute(f"PRAGMA main.table_info({table.name})").fetchall()
-        if columns:
-            names = [row[1] for row in columns]
-            defaults = {row[1]: row[4] for row in columns if row[4] is not None}
-            yield _view(table, names)
-            yield from _triggers(table, names, defaults)
+    """The statements that put a view in front of each sealed table that there is; they let it be read."""
+    for table, names, _ in _columns(connection):
+        yield _view(table, names)
+
+
+def triggers_of(connection: Connection) -> Iterator[str]:
+    """The statements that let those views be written."""
+    for table, names, defaults in _columns(connection):
+        yield from _triggers(table, names, defaults)
 
 
 def under_another_key(table: SealedTable) -> str:
@@ -161,29 +163,40 @@ def opened(table: SealedTable, name: str, row: str) -> str:
     return f"iif({row}.{name} IS NULL, NULL, {value})"
 
 
-def _view(table: SealedTable, names: Sequence[str]) -> str:
+def _columns(connection: Connection) -> Iterator[tuple[SealedTable, tuple[str, ...], tuple[str | None, ...]]]:
+    """The columns of each sealed table that there is, and their defaults."""
+    for table in SEALED:
+        columns = connection.execute(f"PRAGMA main.table_info({table.name})").fetchall()
+        if columns:
+            yield table, tuple(row[1] for row in columns), tuple(row[4] for row in columns)
+
+
+@cache
+def _view(table: SealedTable, names: tuple[str, ...]) -> str:
     shown = ", ".join(f"{opened(table, name, 't')} AS {name}" for name in names)
     return f"CREATE TEMP VIEW {table.name} AS SELECT {shown} FROM main.{table.name} t"
 
 
-def _triggers(table: SealedTable, names: Sequence[str], defaults: dict[str, str]) -> Iterator[str]:
+@cache
+def _triggers(table: SealedTable, names: tuple[str, ...], defaults: tuple[str | None, ...]) -> tuple[str, ...]:
+    default = {name: value for name, value in zip(names, defaults, strict=True) if value is not None}
+
     def value(name: str, former: str) -> str:
         given = sealed_as(table, name, "NEW", former)
-        return f"coalesce({given}, {defaults[name]})" if name in defaults else given
+        return f"coalesce({given}, {default[name]})" if name in default else given
 
     same = " AND ".join(f"{name} = OLD.{name}" for name in table.key)
     # A row whose terms are under a former key stays under it, until a rotation takes both.
     former = f"(SELECT o.{table.fernet} FROM main.{table.name} o WHERE o.{same})" if table.worded else "NULL"
     start = f"CREATE TEMP TRIGGER ums_{{}}_{table.name} INSTEAD OF {{}} ON {table.name} BEGIN"
-    yield (
-        f"{start.format('insert', 'INSERT')} INSERT INTO main.{table.name} ({', '.join(names)}) "
-        f"VALUES ({', '.join(value(name, 'NULL') for name in names)}); END"
+    given = ", ".join(value(name, "NULL") for name in names)
+    changed = ", ".join(f"{name} = {value(name, former)}" for name in names)
+    bare = f"main.{table.name}"
+    return (
+        f"{start.format('insert', 'INSERT')} INSERT INTO {bare} ({', '.join(names)}) VALUES ({given}); END",
+        f"{start.format('update', 'UPDATE')} UPDATE {bare} SET {changed} WHERE {same}; END",
+        f"{start.format('delete', 'DELETE')} DELETE FROM {bare} WHERE {same}; END",
     )
-    yield (
-        f"{start.format('update', 'UPDATE')} UPDATE main.{table.name} SET "
-        f"{', '.join(f'{name} = {value(name, former)}' for name in names)} WHERE {same}; END"
-    )
-    yield f"{start.format('delete', 'DELETE')} DELETE FROM main.{table.name} WHERE {same}; END"
 
 
 def _arguments(table: SealedTable, name: str, row: str, value: str) -> str:

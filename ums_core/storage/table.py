@@ -228,19 +228,32 @@ def chunked(values: Sequence[object], size: int = 500) -> list[Sequence[object]]
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def select_rows(connection: Connection, rids: Sequence[int], namespaces: Mapping[int, Namespace]) -> dict[int, Memory]:
-    """The memories of those rows that exist, by row id."""
+def select_rows(
+    connection: Connection,
+    rids: Sequence[int],
+    namespaces: Mapping[int, Namespace],
+    opened: Callable[[Sequence[Any], Namespace], Sequence[Any]] | None = None,
+) -> dict[int, Memory]:
+    """The memories of those rows that exist, by row id.
+
+    Args:
+        connection: to read with.
+        rids: of those rows.
+        namespaces: labels by namespace id.
+        opened: opens the values of a row in that namespace; None where they are not sealed.
+    """
     found: dict[int, Memory] = {}
     for part in chunked(rids):
         for values in connection.execute(_selecting(len(part)), part):
-            found[values[0]] = decode(values, namespaces[values[2]])
+            namespace = namespaces[values[2]]
+            found[values[0]] = decode(values if opened is None else opened(values, namespace), namespace)
     return found
 
 
 @cache
 def _selecting(count: int) -> str:
-    """The statement that reads so many rows; one text each, since the driver finds what it has prepared by text."""
-    return f"SELECT {COLUMNS} FROM memories m WHERE m.rid IN ({','.join('?' * count)})"
+    """The statement that reads so many bare rows; one text each, as the driver finds what it has prepared by text."""
+    return f"SELECT {COLUMNS} FROM main.memories m WHERE m.rid IN ({','.join('?' * count)})"
 
 
 def read_turns(connection: Connection, hi: int) -> list[TurnRow]:
