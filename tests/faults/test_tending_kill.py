@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import sqlite3
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,11 +11,12 @@ from thorough import count
 
 from ums_core import Draft, LocalStore, UnifiedSettings, open_store
 from ums_core.settings.database import url_of
+from ums_core.storage.connect import load_driver
 from ums_core.testing.worker import _START
 
 pytestmark = pytest.mark.faults
 
-ROUNDS = count(6, 120)
+ROUNDS = count(3, 120)
 SPACES = ("a", "b")
 TOPICS, EACH = 10, 4
 # A kill comes so long after the work began, at most; a whole turn of it takes about as long.
@@ -58,7 +58,7 @@ def toil(directory: Path, seed: int, told: Connection) -> None:
 def check(store: LocalStore, path: Path) -> None:
     """Every memory that was acknowledged is in one place, and nothing stands for what lies elsewhere."""
     assert store.verify() == []
-    with sqlite3.connect(f"file:{path / 'memory.db'}?mode=ro", uri=True) as connection:
+    with load_driver().connect(f"file:{path / 'memory.db'}?mode=ro", uri=True) as connection:
         spaces = dict(connection.execute("SELECT nid, rtrim(path, '/') FROM namespaces").fetchall())
         live = connection.execute("SELECT nid, id, level FROM memories").fetchall()
         away = connection.execute("SELECT nid, id, level, why, under, until FROM archived").fetchall()
