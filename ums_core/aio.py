@@ -180,7 +180,7 @@ class EnhancedMemoryStore(Door):
         *,
         threshold: float = 0.8,
         level: int = 0,
-        namespace: Namespace = (),
+        namespace: Namespace | None = None,
         strategy: Strategy | str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
@@ -233,8 +233,8 @@ class EnhancedMemoryStore(Door):
         *,
         min_total: int = 0,
         retain_fraction: float = 0.9,
-        namespace: Namespace = (),
-        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        namespace: Namespace | None = None,
+        where: Filter | Mapping[str, object] | None = None,
         erase: bool = False,
         dry_run: bool = False,
     ) -> Forgetting:
@@ -244,7 +244,7 @@ class EnhancedMemoryStore(Door):
                 min_total=min_total,
                 retain_fraction=retain_fraction,
                 namespace=namespace,
-                filter=filter,
+                where=where,
                 erase=erase,
                 dry_run=dry_run,
             )
@@ -262,20 +262,26 @@ class EnhancedMemoryStore(Door):
         """As ``reinforce``, by the name that the HTTP interface has for it."""
         return await self.reinforce(ids, namespace=namespace)
 
-    async def forget_memories(  # the verb that users know
+    async def forget_memories(  # noqa: PLR0913  # the verb that users know
         self,
         *,
         min_total: int = 0,
         retain_fraction: float = 0.9,
-        namespace: Namespace = (),
-        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        namespace: Namespace | None = None,
+        where: Filter | Mapping[str, object] | None = None,
         erase: bool = False,
+        dry_run: bool = False,
     ) -> int:
-        """Forget the memories that are kept least firmly, and return how many are gone; see ``MemoryStore.forget``."""
+        """As ``forget``, and return how many memories are gone, or would be; see ``MemoryStore.forget``."""
         done = await self.forget(
-            min_total=min_total, retain_fraction=retain_fraction, namespace=namespace, filter=filter, erase=erase
+            min_total=min_total,
+            retain_fraction=retain_fraction,
+            namespace=namespace,
+            where=where,
+            erase=erase,
+            dry_run=dry_run,
         )
-        return done.removed
+        return len(done.forgotten)
 
     async def sweep(self, limit: int = 1000) -> int:
         """Delete what has expired, at most so many, and return how many there were."""

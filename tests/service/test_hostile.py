@@ -46,7 +46,7 @@ GOOD: Mapping[str, Mapping[str, Any]] = {
     "/v1/memories/history": {"id": "a", "namespace": []},
     "/v1/memories/expand": {"id": "a", "namespace": []},
     "/v1/memories/reinforce": {"ids": ["a"], "namespace": []},
-    "/v1/memories/forget": {"min_total": 1, "retain_fraction": 0.5, "namespace": ["u"], "filter": {"a": 1}},
+    "/v1/memories/forget": {"min_total": 1, "retain_fraction": 0.5, "namespace": ["u"], "where": {"a": 1}},
     "/v1/memories/undo": {"batch": "a"},
     "/v1/memories/supersede": {"old_id": "a", "draft": {"text": "z", "embedding": VECTOR}, "namespace": []},
     "/memory/consolidate": {"threshold": 0.9, "level": 0, "dry_run": True},

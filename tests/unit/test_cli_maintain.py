@@ -84,9 +84,7 @@ def test_forget_says_which_and_why(db: Path) -> None:
     plan = ums(db, "forget", "--retain-fraction", "0.2", "--dry-run")
     assert "4 memories would be forgotten" in plan.stderr
     assert "number 1 of 5 from below" in " ".join(plan.stdout.split())
-    done = json.loads(
-        ums(db, "forget", "--retain-fraction", "0", "--filter", '{"id": "3"}', "--erase", "--json").stdout
-    )
+    done = json.loads(ums(db, "forget", "--retain-fraction", "0", "--where", '{"id": "3"}', "--erase", "--json").stdout)
     assert (done["removed"], done["batch"]) == (1, None)
     assert "take it back until" in ums(db, "forget", "--retain-fraction", "0", "--min-total", "3").stderr
 

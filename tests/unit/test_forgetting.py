@@ -78,7 +78,7 @@ def merge(store: LocalStore, ids: tuple[str, ...], id_: str, batch: str) -> None
 
 
 def forget(store: LocalStore, *ids: str, erase: bool = False) -> str:
-    done = store.forget(retain_fraction=0, filter={"id": {"$in": list(ids)}}, erase=erase)
+    done = store.forget(retain_fraction=0, where={"id": {"$in": list(ids)}}, erase=erase)
     assert sorted(fading.id for fading in done.forgotten) == sorted(ids)
     return done.batch or ""
 

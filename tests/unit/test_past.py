@@ -117,7 +117,7 @@ def test_the_archive_is_filtered_as_the_living_are(store: LocalStore, times: Tim
             Draft(id="live", text="Ada lives on", namespace=("x",)),
         ]
     )
-    store.forget(retain_fraction=0, filter={"id": {"$ne": "live"}})
+    store.forget(retain_fraction=0, where={"id": {"$ne": "live"}})
     assert sorted(ids(store, include_archived=True, namespace=("x",))) == ["a", "b", "live"]
     assert ids(store, include_archived=True, level=1) == ["a"]
     assert ids(store, include_archived=True, level=1, filter={"tags": {"$contains": "t"}}) == ["a"]

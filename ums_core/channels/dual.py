@@ -217,7 +217,7 @@ class DualStore:
         *,
         threshold: float = 0.8,
         level: int = 0,
-        namespace: Namespace = (),
+        namespace: Namespace | None = None,
         strategy: Strategy | str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
@@ -262,8 +262,8 @@ class DualStore:
         *,
         min_total: int = 0,
         retain_fraction: float = 0.9,
-        namespace: Namespace = (),
-        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        namespace: Namespace | None = None,
+        where: Filter | Mapping[str, object] | None = None,
         erase: bool = False,
         dry_run: bool = False,
     ) -> Forgetting:
@@ -272,7 +272,7 @@ class DualStore:
             min_total=min_total,
             retain_fraction=retain_fraction,
             namespace=namespace,
-            filter=filter,
+            where=where,
             erase=erase,
             dry_run=dry_run,
         )

@@ -15,7 +15,7 @@ from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Forgetful
 from ums_core.records import Draft, Filter, Hit, Memory, Namespace, Query, Receipt
 from ums_core.records.arguments import check_batch, check_filter, check_ids, check_limit
-from ums_core.records.check import check_flag, check_label, check_namespace
+from ums_core.records.check import check_flag, check_label, check_namespace, check_prefix
 from ums_core.records.lifecycle import Change, Forgetting
 from ums_core.storage.archive import Archive
 from ums_core.storage.bygone import SqlBygone
@@ -58,15 +58,15 @@ class LocalLifecycle:
         *,
         min_total: int = 0,
         retain_fraction: float = 0.9,
-        namespace: Namespace = (),
-        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        namespace: Namespace | None = None,
+        where: Filter | Mapping[str, object] | None = None,
         erase: bool = False,
         dry_run: bool = False,
     ) -> Forgetting:
         """Forget the memories that are kept least firmly, or say which they would be; see the protocol."""
         sparing = Sparing(
-            namespace=check_namespace(namespace),
-            condition=check_filter(filter),
+            namespace=check_prefix(namespace),
+            condition=check_filter(where),
             min_total=min_total,
             retain_fraction=retain_fraction,
             erase=erase,

@@ -15,7 +15,7 @@ from ums_core.pipeline.summarize import Summarizer
 from ums_core.ports.tending import Cancel, Progress, Strategy
 from ums_core.records import Draft, Filter, Memory, Namespace, Patch
 from ums_core.records.arguments import check_batch, check_callbacks, check_duplicates, check_share, check_steps
-from ums_core.records.check import check_flag, check_namespace, check_whole
+from ums_core.records.check import check_flag, check_prefix, check_whole
 from ums_core.records.distinct import Distinct, Duplicate, Duplicates
 from ums_core.records.lifecycle import Action, Consolidation
 from ums_core.records.maintenance import Maintenance, Step
@@ -74,7 +74,7 @@ class LocalTending:
         *,
         threshold: float = 0.8,
         level: int = 0,
-        namespace: Namespace = (),
+        namespace: Namespace | None = None,
         strategy: Strategy | str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
@@ -85,7 +85,7 @@ class LocalTending:
         plan = Plan(
             threshold=check_share(threshold, "threshold"),
             level=check_whole(level, "level"),
-            namespace=check_namespace(namespace),
+            namespace=check_prefix(namespace),
             dry_run=check_flag(dry_run, "dry_run"),
             progress=progress,
             cancel=cancel,

@@ -95,7 +95,7 @@ def forget(  # noqa: PLR0913  # each is an option of the command line
     min_total: Annotated[int, typer.Option(help="So many stay in any case.")] = 0,
     namespace: _Namespace = "",
     where: Annotated[
-        str | None, typer.Option("--filter", metavar="JSON", help="Only what meets this condition on fields.")
+        str | None, typer.Option("--where", metavar="JSON", help="Only what meets this condition on fields.")
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="For good, at once: there is no way back.")] = False,
     dry_run: _Plan = False,
@@ -107,7 +107,7 @@ def forget(  # noqa: PLR0913  # each is an option of the command line
             min_total=min_total,
             retain_fraction=retain_fraction,
             namespace=namespace_of(namespace),
-            filter=condition_of(where),
+            where=condition_of(where),
             erase=erase,
             dry_run=dry_run,
         )

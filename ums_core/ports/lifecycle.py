@@ -54,8 +54,8 @@ class Lifecycle(Protocol):
         *,
         min_total: int = 0,
         retain_fraction: float = 0.9,
-        namespace: Namespace = (),
-        filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+        namespace: Namespace | None = None,
+        where: Filter | Mapping[str, object] | None = None,
         erase: bool = False,
         dry_run: bool = False,
     ) -> Forgetting:
@@ -67,8 +67,8 @@ class Lifecycle(Protocol):
         Args:
             min_total: so many of those that are looked at stay at least.
             retain_fraction: such a share of them stays at least, in [0, 1].
-            namespace: a prefix, all that is looked at.
-            filter: likewise; what does not meet it is neither counted nor forgotten.
+            namespace: a prefix, all that is looked at; None, as ``()``, is every namespace.
+            where: likewise, a condition; what does not meet it is neither counted nor forgotten.
             erase: delete at once and for good, with receipts, what nothing else was made from. Otherwise it stays in
                 the archive for ``AI_LIFETIME__UNDO_DAYS``, and ``undo`` brings it back.
             dry_run: only say what would be forgotten, with retention and reason.

@@ -45,7 +45,7 @@ class Tending(Protocol):
         *,
         threshold: float = 0.8,
         level: int = 0,
-        namespace: Namespace = (),
+        namespace: Namespace | None = None,
         strategy: Strategy | str | None = None,
         dry_run: bool = False,
         progress: Progress | None = None,
@@ -63,7 +63,7 @@ class Tending(Protocol):
         Args:
             threshold: cosine of a memory with the centre of its cluster, at least; in (0, 1].
             level: where to begin.
-            namespace: a prefix; each namespace under it is consolidated by itself.
+            namespace: a prefix; each namespace under it is consolidated by itself. None, as ``()``, is every namespace.
             strategy: ``head2tail``, ``concat`` or ``extractive``; a function of the memories in the order of time, or a
                 language model of LangChain or LlamaIndex; None is ``AI_SUMMARY_STRATEGY``. A name alone crosses a
                 network.

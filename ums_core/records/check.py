@@ -14,6 +14,7 @@ __all__ = [
     "check_metadata",
     "check_namespace",
     "check_number",
+    "check_prefix",
     "check_text",
     "check_time",
     "check_whole",
@@ -79,6 +80,15 @@ def check_namespace(namespace: object) -> tuple[str, ...]:
     for label in namespace:
         check_label(label, "a namespace label", InvalidNamespace)
     return tuple(namespace)
+
+
+def check_prefix(namespace: object) -> tuple[str, ...]:
+    """A namespace prefix; None is ``()``, under which every namespace is.
+
+    Raises:
+        InvalidNamespace: neither None nor a sequence of non-empty strings.
+    """
+    return () if namespace is None else check_namespace(namespace)
 
 
 def check_number(value: object, what: str, low: float, high: float) -> float:

@@ -16,6 +16,8 @@ __all__ = ["bounded", "inflated", "items_of", "read_body"]
 
 # Windows and a header as gzip writes them.
 _GZIP = 31
+# Arguments that are conditions on fields.
+_CONDITIONS = ("filter", "where")
 
 
 async def read_body(receive: Receive, declared: str | None, most: int) -> bytes:
@@ -90,7 +92,8 @@ def bounded(arguments: Mapping[str, Any], settings: ServiceSettings) -> dict[str
     if isinstance(query, Query):
         within["query"] = replace(query, k=min(query.k, settings.max_k)) if query.k > settings.max_k else query
         _check_filter(query.filter, settings)
-    _check_filter(within.get("filter"), settings)
+    for name in _CONDITIONS:
+        _check_filter(within.get(name), settings)
     if "limit" in within:
         within["limit"] = min(within["limit"], settings.max_k)
     return within
@@ -98,7 +101,7 @@ def bounded(arguments: Mapping[str, Any], settings: ServiceSettings) -> dict[str
 
 def items_of(arguments: Mapping[str, Any]) -> int:
     """How many drafts, patches, ids or keys a verb is given; 1 where it takes none."""
-    given = [len(v) for n, v in arguments.items() if isinstance(v, list | dict) and n != "filter"]
+    given = [len(v) for n, v in arguments.items() if isinstance(v, list | dict) and n not in _CONDITIONS]
     return max(1, sum(given))
 
 

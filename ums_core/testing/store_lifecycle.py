@@ -67,10 +67,18 @@ class StoreLifecycle(StoreCase):
         store.add([self.faded("a", 0.0, pinned=True, namespace=("n",)), self.faded("b", 0.1, namespace=("n",))])
         store.add([self.faded("c", 0.0, namespace=("m",)), self.faded("d", 0.2, namespace=("n", "deep"))])
         store.add([self.faded("e", 0.0, namespace=("n",), tags=("kept",))])
-        done = store.forget(retain_fraction=0, namespace=("n",), filter={"tags": {"$nin": [["kept"]]}})
+        done = store.forget(retain_fraction=0, namespace=("n",), where={"tags": {"$nin": [["kept"]]}})
         assert [fading.id for fading in done.forgotten] == ["b", "d"]
         assert done.kept == 1
         assert sorted(ids_of(everything(store))) == ["a", "c", "e"]
+
+    def test_no_namespace_is_every_namespace(self, store: MemoryStore) -> None:
+        store.add([self.faded("a", 0.1), self.faded("b", 0.2, namespace=("n",))])
+        plan = store.forget(min_total=0, retain_fraction=0.0, namespace=None, where=None, dry_run=True)
+        same = store.forget(retain_fraction=0.0, namespace=(), dry_run=True)
+        assert [[fading.id for fading in each.forgotten] for each in (plan, same)] == [["a", "b"]] * 2
+        whole = store.consolidate(threshold=0.8, level=0, namespace=None, strategy=None, dry_run=True)
+        assert (whole.finals, whole.clusters) == (2, ())
 
     def test_so_many_stay_at_least(self, store: MemoryStore) -> None:
         store.add([self.faded(f"m{n}", n / 10) for n in range(4)])

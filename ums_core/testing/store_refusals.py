@@ -58,7 +58,8 @@ NOT_BY_INPUT = {
 }
 BAD_TEXTS = ("a lone \ud800 surrogate", 5, None, b"bytes")
 BAD_LABELS = ("", "\0", "\udfff", 5, None)
-BAD_NAMESPACES = ("users", 5, None, {"a"}, ("",), ("a", ""), ("a", 5), ("\ud800",), ("a\0",))
+BAD_PREFIXES = ("users", 5, {"a"}, ("",), ("a", ""), ("a", 5), ("\ud800",), ("a\0",))
+BAD_NAMESPACES = (*BAD_PREFIXES, None)
 BAD_METADATA: tuple[Any, ...] = (
     *(None, [], "text", {1: "a"}, {"a": {1: 2}}, {"a": object()}, {"a": {1, 2}}, {"a": float("nan")}),
     *({"a": [float("inf")]}, {"a": 2**63}, {"a": b"bytes"}, {"a\0": 1}, {"a": "\ud800"}, {1: "a", "b": 2}),
@@ -183,6 +184,9 @@ OF_VERBS = [
     *_on("scan by", InvalidFilter, BAD_FILTERS, lambda s, v: s.scan(filter=v)),
     *_on("count by", InvalidFilter, BAD_FILTERS, lambda s, v: s.count(filter=v)),
     *_on("namespaces by", InvalidFilter, BAD_FILTERS, lambda s, v: s.namespaces(filter=v)),
+    *_on("forget by", InvalidFilter, BAD_FILTERS, lambda s, v: s.forget(where=v)),
+    *_on("forget in", InvalidNamespace, BAD_PREFIXES, lambda s, v: s.forget(namespace=v)),
+    *_on("consolidate in", InvalidNamespace, BAD_PREFIXES, lambda s, v: s.consolidate(namespace=v)),
     *_on("get of", InvalidField, BAD_LABELS, lambda s, v: s.get([v])),
     *_on("delete of", InvalidField, BAD_LABELS, lambda s, v: s.delete(["a", v])),
     *_on("ids", InvalidQuery, ("a",), lambda s, v: s.get(v)),

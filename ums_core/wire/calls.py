@@ -22,7 +22,15 @@ from ums_core.records.arguments import (
     check_share,
     check_steps,
 )
-from ums_core.records.check import check_flag, check_label, check_namespace, check_number, check_text, check_whole
+from ums_core.records.check import (
+    check_flag,
+    check_label,
+    check_namespace,
+    check_number,
+    check_prefix,
+    check_text,
+    check_whole,
+)
 from ums_core.records.distinct import Distinct, Duplicates
 from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance, Step
@@ -174,7 +182,7 @@ def consolidate(
     *,
     threshold: float = 0.8,
     level: int = 0,
-    namespace: Namespace = (),
+    namespace: Namespace | None = None,
     strategy: Strategy | str | None = None,
     dry_run: bool = False,
 ) -> Call[Consolidation]:
@@ -186,7 +194,7 @@ def consolidate(
         repeatable=True,
         threshold=check_share(threshold, "threshold"),
         level=check_whole(level, "level"),
-        namespace=check_namespace(namespace),
+        namespace=check_prefix(namespace),
         strategy=strategy,
         dry_run=check_flag(dry_run, "dry_run"),
     )
@@ -231,8 +239,8 @@ def forget(  # noqa: PLR0913  # the verb that users know
     *,
     min_total: int = 0,
     retain_fraction: float = 0.9,
-    namespace: Namespace = (),
-    filter: Filter | Mapping[str, object] | None = None,  # noqa: A002  # the field's standard term
+    namespace: Namespace | None = None,
+    where: Filter | Mapping[str, object] | None = None,
     erase: bool = False,
     dry_run: bool = False,
 ) -> Call[Forgetting]:
@@ -242,8 +250,8 @@ def forget(  # noqa: PLR0913  # the verb that users know
         repeatable=dry_run is True,
         min_total=check_whole(min_total, "min_total"),
         retain_fraction=check_number(retain_fraction, "retain_fraction", 0.0, 1.0),
-        namespace=check_namespace(namespace),
-        filter=check_filter(filter),
+        namespace=check_prefix(namespace),
+        where=check_filter(where),
         erase=check_flag(erase, "erase"),
         dry_run=check_flag(dry_run, "dry_run"),
     )

@@ -51,6 +51,7 @@ _BY_FIELD: dict[str, type[InvalidInput]] = {
     "embedding": InvalidVector,
     "vector": InvalidVector,
     "filter": InvalidFilter,
+    "where": InvalidFilter,
 }
 _BY_ROOT: dict[str, type[InvalidInput]] = {
     "query": InvalidQuery,
