@@ -117,7 +117,7 @@ def test_every_way_to_change_a_memory_is_told(tmp_path: Path) -> None:
         merged = store.consolidate(threshold=0.99, namespace=N)
         assert merged.batch is not None
         (summary,) = merged.clusters
-        done = store.forget(retain_fraction=0, namespace=N, filter={"importance": {"$lt": 0.1}})
+        done = store.forget(retain_fraction=0, namespace=N, where={"importance": {"$lt": 0.1}})
         now += timedelta(days=60)
         assert store.sweep() == 1
         assert store.purge() == 1
