@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import logging
 import multiprocessing
 import random
 import shutil
@@ -246,7 +247,7 @@ def test_an_obedient_process_erases_and_rotates(tmp_path: Path) -> None:
         {"verb": "add", "effect": {"a-1": 0, "a-2": 0}},
         {"verb": "erase", "ids": ["a-1"]},
         {"verb": "rotate"},
-        {"verb": "count"},
+        {"verb": "backup", "path": str(tmp_path / "backup")},
     ]
     said: list[dict[str, Any]] = []
     main(["obey", place.to_json()], map(json.dumps, orders), lambda line: said.append(json.loads(line)))
@@ -254,6 +255,21 @@ def test_an_obedient_process_erases_and_rotates(tmp_path: Path) -> None:
     assert (receipt["ids"], count) == (["a-1"], 1)
     with place.open() as store:
         assert store.key_state().active == key
+
+
+def test_an_obedient_process_writes_down_what_is_logged(tmp_path: Path) -> None:
+    place, log = Place(str(tmp_path / "memory.db")), tmp_path / "log"
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        orders = [{"verb": "log", "path": str(log), "lines": ["a word"]}, {"verb": "close"}]
+        main(["obey", place.to_json()], map(json.dumps, orders), lambda _: None)
+    finally:
+        root.setLevel(level)
+        for handler in set(root.handlers) - set(handlers):
+            root.removeHandler(handler)
+            handler.close()
+    assert log.read_text().startswith("a word\n")
 
 
 def test_a_process_can_do_without_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

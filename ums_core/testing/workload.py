@@ -6,6 +6,7 @@ so whoever reads it can tell whether it is right. ``ums_core.testing.worker`` st
 """
 
 import json
+import logging
 import os
 import random
 import sys
@@ -260,6 +261,10 @@ class _Obey:
         """Put the store under a new key, and give its id."""
         return self.store.rotate().active
 
+    def do_backup(self, path: str) -> int:
+        """Copy the store into a file, and give the number of memories in it."""
+        return self.store.backup(path).memories
+
     def do_find(self, id: str, version: int, k: int = 1) -> list[str]:  # noqa: A002  # as the field is called
         """The ids nearest to a version of an id."""
         question = Query(vector=unit(f"{id}#{version}", self._place.dim), k=k)
@@ -297,6 +302,15 @@ class _Obey:
     def do_settle(self) -> None:
         """Wait for the index."""
         self.store.settle()
+
+    def do_log(self, path: str, lines: Sequence[str] = ()) -> None:
+        """Write all that any library says from now on into a file; and some lines, as a careless application would."""
+        handler = logging.FileHandler(path)
+        root = logging.getLogger()
+        root.addHandler(handler)
+        root.setLevel(logging.DEBUG)
+        for line in lines:
+            root.debug("%s", line)
 
     def do_driver(self) -> str:
         """Name and version of the driver."""
