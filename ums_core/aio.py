@@ -1,6 +1,7 @@
 """The awaitable door: one thread hop a call, no loop of its own."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from os import PathLike
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -290,6 +291,14 @@ class EnhancedMemoryStore(Door):
     async def purge(self, limit: int = 1000) -> int:
         """Delete for good what was forgotten and can no longer be brought back, and return how many memories went."""
         return await self._hop(lambda: self._local("purge").purge(limit))
+
+    async def verify_history(self) -> list[str]:
+        """What is wrong with the history, in words; empty when all is right."""
+        return await self._hop(lambda: self._local("verify_history").verify_history())
+
+    async def prune_history(self, before: datetime, limit: int = 1000) -> int:
+        """Let the history forget the changes before a moment, at most so many, and return how many there were."""
+        return await self._hop(lambda: self._local("prune_history").prune_history(before, limit))
 
     async def health(self) -> Health:
         """Whether writes are taken, and what stands behind the answers."""

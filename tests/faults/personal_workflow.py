@@ -69,6 +69,7 @@ def tend(store: DualStore, hits: list[Hit]) -> None:
     assert merged.batch is not None
     summary = next(cluster.summary_id for cluster in merged.clusters if cluster.summary_id is not None)
     assert store.expand(summary, namespace=birds)
+    assert store.history(summary, namespace=birds)
     assert store.undo(merged.batch) == merged.merged
     forgotten = store.forget(retain_fraction=0.5, namespace=WHO)
     assert store.undo(forgotten.batch or "") == forgotten.removed

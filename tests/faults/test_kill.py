@@ -110,6 +110,7 @@ def _everything(store: LocalStore) -> list[Memory]:
 def _assert_sound(store: LocalStore, books: Books, place: Place, sample: list[str]) -> None:
     assert store.health().status == "ok"
     assert store.verify() == []
+    assert store.verify_history() == []
     books.audit(store, place)
     for id_ in sample:
         version = books.versions.get(id_)

@@ -119,6 +119,14 @@ def test_all_writes_of_two_processes_are_there_while_a_third_reads(place: Place,
         assert writer.finish() == 0
     with place.open() as store:
         assert (store.count(), store.verify(), store.health().status) == (6 * rounds, [], "ok")
+        assert store.verify_history() == []
+        # Of two processes that wrote by turns, each change tells which it was.
+        actors = {
+            store.history(f"w{number}-{step}-0", namespace=(f"w{number}",))[0].actor
+            for number in range(2)
+            for step in range(rounds)
+        }
+        assert len(actors) == 2
 
 
 def test_two_processes_write_one_key_once(place: Place, processes: ExitStack) -> None:

@@ -106,6 +106,7 @@ def _audit(place: Place, acknowledged: set[str]) -> None:
         held = {memory.id: version_of(memory, DIM) for memory in store.scan(limit=1_000_000).memories}
         assert acknowledged <= set(held)
         assert store.verify() == []
+        assert store.verify_history() == []
         for id_ in random.Random(1).sample(sorted(acknowledged), 10):
             assert_found(store.search(Query(vector=unit(f"{id_}#0", DIM), k=1)), id_)
     # Every page is right under the one key that is left, and so is the index.

@@ -58,6 +58,7 @@ def toil(directory: Path, seed: int, told: Connection) -> None:
 def check(store: LocalStore, path: Path) -> None:
     """Every memory that was acknowledged is in one place, and nothing stands for what lies elsewhere."""
     assert store.verify() == []
+    assert store.verify_history() == []
     with load_driver().connect(f"file:{path / 'memory.db'}?mode=ro", uri=True) as connection:
         spaces = dict(connection.execute("SELECT nid, rtrim(path, '/') FROM namespaces").fetchall())
         live = connection.execute("SELECT nid, id, level FROM memories").fetchall()

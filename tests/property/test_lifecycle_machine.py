@@ -156,6 +156,13 @@ class Lifecycle(RuleBasedStateMachine):
         receipt = self.do(tenant, space, Order("erase", {"ids": ids, "namespace": space}))
         assert self.store(tenant).verify_erased(receipt) == []
 
+    @rule(tenant=TENANTS, days=st.integers(0, 20))
+    def prune(self, tenant: str, days: int) -> None:
+        before = self.rows(tenant)
+        while self.store(tenant).prune_history(self.now - timedelta(days=days), limit=3):
+            pass
+        assert self.rows(tenant) == before
+
     @rule(days=st.integers(1, 20))
     def wait(self, days: int) -> None:
         self.now += timedelta(days=days)
@@ -251,8 +258,12 @@ class Lifecycle(RuleBasedStateMachine):
             assert store.verify() == []
 
     def teardown(self) -> None:
-        for store in self.stores.values():
-            store.close()
+        try:
+            for store in self.stores.values():
+                assert store.verify_history() == []
+        finally:
+            for store in self.stores.values():
+                store.close()
         shutil.rmtree(self.directory)
 
     # How it is done, and what is known then.

@@ -64,6 +64,25 @@ def test_the_same_key_writes_once_by_the_body_or_the_header(served: Served) -> N
     assert served.client.get("/v1/health", headers={**auth, "Idempotency-Key": "k"}).json()["memories"] == 1
 
 
+def test_a_change_is_told_of_by_the_token_that_made_it(served: Served) -> None:
+    auth, reader = served.auth(), served.auth("acme", "memory:read")
+    served.client.post("/v1/memories/add", headers=auth, json={"drafts": [{"id": "a", "text": "Tea at five"}]})
+    other = served.auth("acme", "memory:forget")
+    served.client.post("/v1/memories/delete", headers=other, json={"ids": ["a"]})
+    answer = served.client.post("/v1/memories/history", headers=reader, json={"id": "a"})
+    first, last = answer.json()["changes"]
+    names = [token.key_id for token in served.tokens.all()]
+    said = [f"token:{name}" for name in names]
+    assert len(set(said)) == 3
+    assert (first["action"], last["action"]) == ("added", "deleted")
+    assert {first["actor"], last["actor"]} < set(said)
+    assert first["actor"] != last["actor"]
+    secrets = [header["Authorization"].rpartition("_")[2] for header in (auth, other, reader)]
+    assert not any(secret in answer.text for secret in secrets)
+    strange = served.client.post("/v1/memories/history", headers=served.auth("other"), json={"id": "a"})
+    assert (strange.status_code, strange.json()["code"]) == (404, "memory_not_found")
+
+
 BODIES: Mapping[str, Any] = {
     "add": {"drafts": [{"text": "a"}]}, "get": {"ids": ["a"]}, "update": {"patches": []}, "delete": {"ids": ["a"]},
     "search": {"query": {"text": "a"}}, "scan": {}, "count": {}, "namespaces": {}, "health": None,

@@ -96,6 +96,28 @@ def test_long_lists_are_cut_and_say_so(db: Path) -> None:
     assert "more; --json has them all" in ums(db, "forget", "--retain-fraction", "0.1", "--dry-run").stderr
 
 
+def test_a_history_is_printed(db: Path) -> None:
+    batch = json.loads(ums(db, "forget", "--retain-fraction", "0", "--where", '{"id": "3"}', "--json").stdout)["batch"]
+    assert ums(db, "maintain", "undo", batch).exit_code == 0
+    changes = json.loads(ums(db, "history", "3", "--json").stdout)
+    assert [change["action"] for change in changes] == ["added", "forgotten", "restored"]
+    assert [change["actor"].partition(" ")[2] for change in changes[1:]] == ["forget", "maintain undo"]
+    shown = " ".join(ums(db, "history", "3").stdout.split())
+    assert f"forgotten {changes[0]['after'][:8]}" in shown
+    assert batch in shown
+    assert ums(db, "history", "nobody").exit_code == 3
+    assert ums(db, "db", "verify").exit_code == 0
+
+
+def test_what_is_pruned_is_told(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ums(db, "forget", "--retain-fraction", "0", "--where", '{"id": "3"}')
+    monkeypatch.setenv("AI_LIFETIME__HISTORY_DAYS", "0.00000000001")
+    assert "1 changes would be pruned from the history" in ums(db, "maintain", "plan", "--step", "prune").stderr
+    assert "1 changes pruned from the history" in ums(db, "maintain", "run", "--step", "prune").stderr
+    assert "nothing is recorded" in ums(db, "history", "2").stderr
+    assert ums(db, "db", "verify").exit_code == 0
+
+
 def test_a_run_that_was_stopped_says_try_again(capsys: pytest.CaptureFixture[str]) -> None:
     _end(Maintenance())
     with pytest.raises(typer.Exit) as ended:

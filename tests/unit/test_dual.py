@@ -88,6 +88,7 @@ def test_what_is_not_marked_never_reaches_the_other_side(dual: DualStore, other:
     assert found(dual.search(Query(text="water")))[0] == ("personal", CAT)
     dual.get([memory.id])
     dual.delete([memory.id])
+    assert [change.action for change in dual.history(memory.id)] == ["added", "deleted"]
     dual.scan()
     dual.count()
     dual.namespaces()

@@ -204,5 +204,165 @@ def test_no_row_was_brought_by_an_empty_journal(store: LocalStore) -> None:
 
 
 def rows(store: LocalStore, sql: str) -> list[tuple[int, ...]]:
-    with closing(sqlite3.connect(database(store).path)) as connection:
+    with database(store).reader() as connection:
         return connection.execute(sql).fetchall()
+
+
+# What somebody does to the file who is not asked, and what is then said.
+TAMPERED = {
+    "an actor": ("UPDATE actors SET name = 'somebody else' WHERE name = 'me'", "change 1 is not what was written"),
+    "a time": ("UPDATE journal SET at = at - 1 WHERE seq = 3", "change 3 is not what was written"),
+    "a digest": ("UPDATE journal SET digests = zeroblob(32) WHERE seq = 2", "change 2 is not what was written"),
+    "an action": ("UPDATE history SET action = 'expired' WHERE seq = 4", "change 4 is not what was written"),
+    "an entry": ("DELETE FROM history WHERE seq = 4", "change 4 is not what was written"),
+    "an entry that is none": (
+        "INSERT INTO history SELECT 99, 0, who, action, birth, before, after, batch FROM history WHERE seq = 4",
+        "the history tells of change 99, which is none",
+    ),
+    "an entry between": (
+        "INSERT INTO history SELECT 0, 0, who, action, birth, before, after, batch FROM history WHERE seq = 4",
+        "the history tells of change 0, which is none",
+    ),
+    "a link": ("UPDATE journal SET link = NULL WHERE seq = 2", "change 2 has no entry in the history"),
+    "a change": ("DELETE FROM journal WHERE seq = 2", "of the changes, 2 to 2 are missing"),
+    "the order": (
+        "UPDATE journal SET link = (SELECT j.link FROM journal j WHERE j.seq = 5 - journal.seq) WHERE seq IN (2, 3)",
+        "change 2 is not what was written",
+    ),
+    "the end": ("DELETE FROM journal WHERE seq > 4", "row 5 is there, and no change brought it"),
+    "a memory": (
+        "UPDATE memories SET text = 'The boat sails at three.' WHERE id = 'c'",
+        "memory 'c' (row 3 of memories) does not say what was written",
+    ),
+    "a kind": ("UPDATE memories SET importance = 'x' WHERE id = 'c'", "memory 'c' (row 3 of memories) does not say"),
+    "an archived memory": (
+        "UPDATE archived SET text = 'The boat sails at three.'",
+        "memory 'b' (row 2 of archived) does not say what was written",
+    ),
+    "a memory that goes": ("DELETE FROM memories WHERE id = 'c'", "row 3 is gone, and no change took it"),
+    "one that goes from the archive": ("DELETE FROM archived", "row 2 is gone from the archive, and no change took it"),
+    "one that is put there": (
+        "UPDATE archived SET rid = 3",
+        "row 3 is in the archive, and no change put it there",
+    ),
+}
+
+
+def written(store: LocalStore) -> None:
+    with acting_as("me"):
+        store.add([draft("a", importance=0.9)])
+    store.add([draft("b", importance=0.0), draft("c", valence=-0.0, tags=("x",), speaker="Ana", metadata={"k": 1})])
+    store.update([Patch(id="a", namespace=N, changes={"text": "At ten."})])
+    store.forget(retain_fraction=0, namespace=N, where={"importance": {"$lt": 0.1}})
+    store.add([draft("d")])
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_what_was_done_to_the_file_shows(tmp_path: Path, what: str) -> None:
+    with opened(tmp_path) as store:
+        written(store)
+        assert store.verify_history() == []
+    sql, expected = TAMPERED[what]
+    with closing(sqlite3.connect(tmp_path / "memory.db")) as connection:
+        connection.execute(sql)
+        connection.commit()
+    with opened(tmp_path) as store:
+        said = store.verify_history()
+    assert any(line.startswith(expected) for line in said), said
+
+
+def test_uses_and_new_vectors_leave_a_memory_what_it_is(store: LocalStore) -> None:
+    written(store)
+    store.reinforce(["a", "c"], namespace=N)
+    store.consolidate(threshold=0.99)
+    store.reembed("hashing:32")
+    assert store.verify_history() == []
+
+
+def test_a_database_that_got_a_history_late_verifies_from_there(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        written(store)
+    taken_back(tmp_path / "memory.db", 4)
+    with closing(sqlite3.connect(tmp_path / "memory.db")) as connection:
+        connection.execute("DELETE FROM secrets")
+        connection.commit()
+    with opened(tmp_path) as store:
+        assert store.verify_history() == []
+        store.add([draft("e")])
+        store.delete(["a"], namespace=N)
+    with opened(tmp_path) as store:
+        assert store.verify_history() == []
+    # Nobody can say that it began later than it did.
+    with closing(sqlite3.connect(tmp_path / "memory.db")) as connection:
+        connection.execute("DELETE FROM secrets")
+        connection.commit()
+    with opened(tmp_path) as store:
+        assert store.verify_history() != []
+
+
+def test_a_pruned_history_verifies_from_where_it_begins(tmp_path: Path) -> None:
+    now = NOW
+    with opened(tmp_path, lambda: now) as store:
+        with acting_as("long gone"):
+            store.add([draft("a"), draft("b"), draft("c")])
+            store.update([Patch(id="a", namespace=N, changes={"text": "At ten."})])
+            store.delete(["b"], namespace=N)
+        now += timedelta(days=10)
+        store.update([Patch(id="a", namespace=N, changes={"text": "At eleven."})])
+        store.delete(["c"], namespace=N)
+        whole = {id_: store.history(id_, namespace=N) for id_ in "abc"}
+        assert store.prune_history(NOW) == 0
+        assert store.prune_history(now, limit=2) == 2
+        assert store.prune_history(now, limit=2) == 1
+        assert store.prune_history(now, limit=2) == 0
+        assert store.verify_history() == []
+        # Of those that were there, it is still known what they said.
+        assert store.history("a", namespace=N) == whole["a"][2:]
+        assert store.history("c", namespace=N) == whole["c"][1:]
+        assert whole["c"][1].before is not None
+        with pytest.raises(MemoryNotFound):
+            store.history("b", namespace=N)
+        assert rows(store, "SELECT count(*) FROM actors WHERE name = 'long gone'") == [(0,)]
+        # The newest stays, whatever is asked.
+        assert store.prune_history(now + timedelta(days=1)) == 1
+        assert store.prune_history(now + timedelta(days=1)) == 0
+        assert actions(store.history("c", namespace=N)) == ["deleted"]
+        assert store.history("a", namespace=N) == []
+        store.add([draft("d")])
+        assert store.verify_history() == []
+        store.erase(["a", "d"], namespace=N)
+        assert store.verify_history() == []
+        with pytest.raises(InvalidField):
+            store.prune_history(NOW.replace(tzinfo=None))
+    with closing(sqlite3.connect(tmp_path / "memory.db")) as connection:
+        connection.execute("UPDATE journal SET link = zeroblob(32) WHERE seq = 5")
+        connection.commit()
+    with opened(tmp_path, lambda: now) as store:
+        assert store.verify_history()[0] == "change 5 is not what was written, or does not follow the one before it"
+
+
+def test_maintenance_prunes_what_is_old_enough(tmp_path: Path) -> None:
+    now = NOW
+    with opened(tmp_path, lambda: now) as store:
+        store.add([draft("a")])
+        store.add([draft("b")])
+        now += timedelta(days=40)
+        store.add([draft("c")])
+        plan, done = store.maintain(steps=["prune"], dry_run=True), store.maintain(steps=["prune"])
+        assert (plan.pruned, done.pruned) == (0, 0)
+    with opened(tmp_path, lambda: now, lifetime={"history_days": 30}) as store:
+        assert store.maintain(steps=["prune"], dry_run=True).pruned == 2
+        done = store.maintain(steps=["prune"])
+        assert (done.pruned, done.steps) == (2, ("prune",))
+        assert store.maintain(steps=["prune"]).pruned == 0
+        assert store.verify_history() == []
+
+
+def test_the_door_verifies_and_prunes(store: LocalStore) -> None:
+    written(store)
+
+    async def work() -> tuple[list[str], int]:
+        return await door.verify_history(), await door.prune_history(NOW)
+
+    door = EnhancedMemoryStore(store)
+    assert asyncio.run(work()) == ([], 0)

@@ -1,6 +1,7 @@
 """The chores of maintenance, as a local store does them."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +13,10 @@ from ums_core.ports.tending import Cancel, Progress
 from ums_core.records import Filter, Namespace
 from ums_core.records.lifecycle import Consolidation, Forgetting
 from ums_core.records.maintenance import Step
+from ums_core.records.match import micros
 from ums_core.storage.archive import Archive
 from ums_core.storage.database import Database
+from ums_core.storage.history import prunable
 
 __all__ = ["StoreChores"]
 
@@ -24,6 +27,8 @@ class _Tended(Protocol):
     def sweep(self, limit: int) -> int: ...
 
     def purge(self, limit: int) -> int: ...
+
+    def prune_history(self, before: datetime, limit: int) -> int: ...
 
     def consolidate(
         self, *, threshold: float, dry_run: bool, progress: Progress | None, cancel: Cancel | None
@@ -48,14 +53,29 @@ class StoreChores:
         """Delete so many of those that can no longer be brought back, and return how many there were."""
         return self.store.purge(limit)
 
+    def prune(self, limit: int) -> int:
+        """Let the history forget so many of the changes that it need not tell of, and return how many there were."""
+        before = self._told_from()
+        return 0 if before is None else self.store.prune_history(before, limit)
+
     def due(self, step: Step) -> int:
-        """How many a sweep or a purge would delete now."""
-        return self.archive.due(expired=step == "sweep")
+        """How many a sweep or a purge would delete now, or pruning forget."""
+        if step != "prune":
+            return self.archive.due(expired=step == "sweep")
+        before = self._told_from()
+        if before is None:
+            return 0
+        with self.database.reader() as connection:
+            return prunable(connection, micros(before))
 
     def consolidate(self, *, dry_run: bool, cancel: Cancel) -> Consolidation:
         """Merge what is alike."""
         threshold = self.habits.maintenance.threshold
         return self.store.consolidate(threshold=threshold, dry_run=dry_run, progress=self.progress, cancel=cancel)
+
+    def _told_from(self) -> datetime | None:
+        days = self.habits.history_days
+        return self.database.clock() - timedelta(days=days) if days else None
 
     def namespaces(self) -> list[Namespace]:
         """Where there is anything."""

@@ -27,6 +27,9 @@ from ums_core.storage.levels import SqlLevels
 from ums_core.storage.listing import Walk
 from ums_core.storage.transaction import SqlTransaction
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 __all__ = ["LocalTending", "stored"]
 
 _HOUR_US = 3_600_000_000
@@ -51,6 +54,9 @@ class LocalTending:
 
         def purge(self, limit: int = ...) -> int:
             """Delete what can no longer be brought back."""
+
+        def prune_history(self, before: datetime, limit: int = ...) -> int:
+            """Let the history forget."""
 
     def add_distinct(
         self, drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ums_core.cli import db as databases
-from ums_core.cli import info, ingest, keys, maintain, models, search, serve, tokens
+from ums_core.cli import history, info, ingest, keys, maintain, models, search, serve, tokens
 from ums_core.cli.context import Context, Group
 
 __all__ = ["app"]
@@ -32,6 +32,7 @@ app.add_typer(databases.db, name="db")
 app.add_typer(maintain.maintain, name="maintain")
 app.command("consolidate")(maintain.consolidate)
 app.command("forget")(maintain.forget)
+app.command("history")(history.history)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is Typer's

@@ -110,9 +110,9 @@ def verify(
     receipt: Annotated[Path | None, typer.Option("--receipt", help="Also search for what was erased by it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare indexes and database, and look for tampering; the exit status is 1 where something is wrong."""
+    """Compare indexes, database and history, and look for tampering; the exit status is 1 where something is wrong."""
     with of(ctx).store() as store:
-        said = [*store.health().detail, *store.verify()]
+        said = [*store.health().detail, *store.verify(), *store.verify_history()]
         if receipt is not None:
             said += store.verify_erased(_receipt(receipt))
     if as_json:

@@ -22,7 +22,7 @@ _SHOWN = 20
 
 maintain = typer.Typer(
     cls=Group,
-    help="Do what is due: sweep, consolidate, forget, purge, as AI_MAINTENANCE__… says.",
+    help="Do what is due: sweep, consolidate, forget, purge, prune, as AI_MAINTENANCE__… says.",
     no_args_is_help=True,
 )
 
@@ -146,6 +146,8 @@ def _print_run(done: Maintenance, *, as_json: bool) -> None:
         _print_clusters(done.consolidation)
     _print_forgotten(done.forgetting)
     tell(f"{done.expired} expired and {done.purged} beyond undo {would}deleted")
+    if done.pruned:
+        tell(f"{done.pruned} changes {would}pruned from the history")
 
 
 def _print_clusters(done: Consolidation) -> None:

@@ -26,8 +26,12 @@ class Chores(Protocol):
         """Delete so many of those that can no longer be brought back, and return how many there were."""
         ...
 
+    def prune(self, limit: int) -> int:
+        """Let the history forget so many changes that it need not tell of, and return how many there were."""
+        ...
+
     def due(self, step: Step) -> int:
-        """How many a sweep or a purge would delete now."""
+        """How many a sweep or a purge would delete now, or pruning forget."""
         ...
 
     def consolidate(self, *, dry_run: bool, cancel: Cancel) -> Consolidation:
@@ -70,9 +74,13 @@ def maintain(chores: Chores, steps: Sequence[Step], *, dry_run: bool, cancel: Ca
             if not finished:
                 return replace(told, complete=False)
         else:
-            work = chores.sweep if step == "sweep" else chores.purge
+            work, field = {
+                "sweep": (chores.sweep, "expired"),
+                "purge": (chores.purge, "purged"),
+                "prune": (chores.prune, "pruned"),
+            }[step]
             count, finished = (chores.due(step), True) if dry_run else _all(work, cancel)
-            told = replace(told, expired=count) if step == "sweep" else replace(told, purged=count)
+            told = replace(told, **{field: count})  # type: ignore[arg-type]  # a number of the record
             if not finished:
                 return replace(told, complete=False)
         told = replace(told, steps=(*told.steps, step))

@@ -7,8 +7,8 @@ from ums_core.records.lifecycle import Consolidation, Forgetting
 
 __all__ = ["STEPS", "Maintenance", "Step"]
 
-Step = Literal["sweep", "consolidate", "forget", "purge"]
-STEPS: tuple[Step, ...] = ("sweep", "consolidate", "forget", "purge")
+Step = Literal["sweep", "consolidate", "forget", "purge", "prune"]
+STEPS: tuple[Step, ...] = ("sweep", "consolidate", "forget", "purge", "prune")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class Maintenance:
         consolidation: what became of memories that are alike; None where that was no step.
         forgetting: what was forgotten, one a namespace that anything was forgotten of.
         purged: how many can no longer be brought back.
+        pruned: how many changes the history no longer tells of.
         complete: False where it was stopped before its end; the next run goes on.
         dry_run: whether this is only a plan.
     """
@@ -30,5 +31,6 @@ class Maintenance:
     consolidation: Consolidation | None = None
     forgetting: tuple[Forgetting, ...] = ()
     purged: int = 0
+    pruned: int = 0
     complete: bool = True
     dry_run: bool = False

@@ -211,6 +211,7 @@ class Metrics:
             "consolidate": merged,
             "forget": sum(forgetting.removed for forgetting in done.forgetting),
             "purge": done.purged,
+            "prune": done.pruned,
         }
         for step, count in counts.items():
             self._maintained.labels(step).inc(count)
@@ -239,7 +240,7 @@ def _of_maintenance(registry: CollectorRegistry) -> tuple[Histogram, Counter]:
     )
     memories = Counter(
         "ums_maintained_memories",
-        "Memories that such runs expired, merged, forgot and purged.",
+        "Memories that such runs expired, merged, forgot and purged, and changes that they pruned.",
         ("step",),
         registry=registry,
     )

@@ -18,6 +18,12 @@ class LifetimeSettings(Section):
         le=36525,
         description="Days in which what was forgotten can be brought back by undo; 0 is not at all.",
     )
+    history_days: float = Field(
+        default=0.0,
+        ge=0,
+        le=36525,
+        description="Days of which the history tells; maintenance prunes what is older. 0 keeps everything.",
+    )
     ttl_s: dict[str, Annotated[float, Field(gt=0, le=3_155_760_000)]] = Field(
         default_factory=dict,
         description="Seconds that new memories stay that name no end themselves, by namespace, its labels joined by a "

@@ -20,7 +20,7 @@ from ums_core.ports.sealed import Sealing
 from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.records.actor import actor
-from ums_core.storage import filters, journal, keyword, listing, raw, secret
+from ums_core.storage import filters, journal, keyword, listing, raw
 from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
 from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
@@ -28,7 +28,6 @@ from ums_core.storage.connect import Connector, Reader, load_driver, prepare_dir
 from ums_core.storage.exclusive import alone
 from ums_core.storage.folding import Folding, Pace
 from ums_core.storage.guard import Guard
-from ums_core.storage.ink import Ink
 from ums_core.storage.migrations import agree_on_terms, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.postings import Candidates, Postings
@@ -124,7 +123,7 @@ class Database:
                         self.codec.begin(self._writer_connection)
                     self.guard.check(self._writer_connection)
                     agree_on_terms(self._writer_connection, secure=self._secure_terms)
-                    self.ink = Ink(secret.made(self._writer_connection, "history_key"))
+                    self.ink = journal.begun(self._writer_connection)
             except BaseException:
                 self._writer_connection.close()
                 raise

@@ -2,18 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from ums_core.errors import MemoryNotFound
 from ums_core.records import Namespace
 from ums_core.records.lifecycle import Change
+from ums_core.storage import journal
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.ink import DIGEST_BYTES, Ink
 from ums_core.storage.reading import find_nid
 from ums_core.storage.table import encode_namespace, moment
 
-__all__ = ["BLANK", "Entry", "blotted", "changes_of", "entry_of", "salted"]
+__all__ = ["BLANK", "PUT", "Entry", "blotted", "changes_of", "entry_of", "prunable", "pruned", "salted"]
+
+# What puts a memory into the archive, where its row is as it was.
+PUT = "('consolidated', 'forgotten', 'superseded')"
 
 # A digest that was pruned, or a salt that was forgotten.
 BLANK = bytes(DIGEST_BYTES)
@@ -95,19 +100,7 @@ def blotted(connection: Connection, ink: Ink, nid: int, ids: Iterable[str]) -> N
 
     To be called before they are deleted.
     """
-    rids = sorted({rid for id_ in ids for rid in _past(connection, ink, nid, id_).rids})
-    while rids:
-        entry = entry_of(connection, rids[0])
-        if entry is None or not entry.salts:
-            rids = rids[1:]
-            continue
-        salts = bytearray(entry.salts)
-        end = entry.lo + len(salts) // DIGEST_BYTES
-        for rid in (rid for rid in rids if rid < end):
-            start = DIGEST_BYTES * (rid - entry.lo)
-            salts[start : start + DIGEST_BYTES] = BLANK
-        connection.execute("UPDATE journal SET salts = ? WHERE seq = ?", (bytes(salts), entry.seq))
-        rids = [rid for rid in rids if rid >= end]
+    _blot(connection, {rid for id_ in ids for rid in _past(connection, ink, nid, id_).rids}, digests=False)
 
 
 def salted(connection: Connection, ink: Ink, place: tuple[int, Sequence[str]], until: int) -> int:
@@ -123,6 +116,50 @@ def salted(connection: Connection, ink: Ink, place: tuple[int, Sequence[str]], u
     return sum((entry := entry_of(connection, rid)) is not None and entry.salt(rid) is not None for rid in rids)
 
 
+def pruned(connection: Connection, before: int, limit: int) -> int:
+    """Forget the oldest changes, at most so many, and return how many there were.
+
+    The newest change stays, and so do the digests of rows that are still there; the chain goes on from a link that is
+    kept. Neither a memory nor what an index replays is touched.
+
+    Args:
+        connection: the writer.
+        before: microseconds since 1970; from that moment on everything stays.
+        limit: of changes.
+    """
+    start, _ = journal.beginning(connection)
+    found = connection.execute(
+        "SELECT seq, at, link FROM journal WHERE seq > ? AND seq < (SELECT max(seq) FROM journal) ORDER BY seq LIMIT ?",
+        (start, limit),
+    ).fetchall()
+    old = list(takewhile(lambda row: row[1] < before, found))
+    if not old:
+        return 0
+    end, _, link = old[-1]
+    dead = connection.execute(f"SELECT before FROM history WHERE seq <= ? AND action NOT IN {PUT}", (end,)).fetchall()
+    connection.execute("DELETE FROM history WHERE seq <= ?", (end,))
+    _blot(connection, {rid for (rid,) in dead}, digests=True)
+    connection.execute("UPDATE journal SET actor = NULL, link = NULL WHERE seq > ? AND seq <= ?", (start, end))
+    if len(old) < limit:
+        # Of several batches this is the last one.
+        connection.execute(
+            "DELETE FROM main.actors WHERE aid NOT IN (SELECT actor FROM journal WHERE actor IS NOT NULL)"
+        )
+    journal.begin_after(connection, end, link)
+    return len(old)
+
+
+def prunable(connection: Connection, before: int) -> int:
+    """How many changes pruning would forget, all in all."""
+    start, _ = journal.beginning(connection)
+    return int(
+        connection.execute(
+            "SELECT count(*) FROM journal WHERE seq > ? AND seq < (SELECT max(seq) FROM journal) AND at < ?",
+            (start, before),
+        ).fetchone()[0]
+    )
+
+
 def entry_of(connection: Connection, rid: int) -> Entry | None:
     """The change that a row came with, if any; row ids ascend with the numbers of changes."""
     low, high = connection.execute("SELECT min(seq), max(seq) FROM journal").fetchone()
@@ -136,6 +173,32 @@ def entry_of(connection: Connection, rid: int) -> Entry | None:
         (low, rid),
     ).fetchone()
     return None if row is None else Entry(row[0], row[1], row[2], row[3], row[4] or b"", row[5] or b"")
+
+
+def _blot(connection: Connection, rids: Iterable[int], *, digests: bool) -> None:
+    """Forget the salts of rows, and where told so their digests."""
+    left = sorted(rids)
+    while left:
+        entry = entry_of(connection, left[0])
+        if entry is None or not entry.digests:
+            left = left[1:]
+            continue
+        end = entry.lo + len(entry.digests) // DIGEST_BYTES
+        places = [rid - entry.lo for rid in left if rid < end]
+        kept = _without(entry.digests, places) if digests else entry.digests
+        connection.execute(
+            "UPDATE journal SET digests = ?, salts = ? WHERE seq = ?",
+            (kept, _without(entry.salts, places), entry.seq),
+        )
+        left = left[len(places) :]
+
+
+def _without(pieces: bytes, places: Iterable[int]) -> bytes | None:
+    """The pieces, those at some places blank; None where all are."""
+    left = bytearray(pieces)
+    for place in places:
+        left[DIGEST_BYTES * place : DIGEST_BYTES * (place + 1)] = BLANK
+    return bytes(left) if any(left) else None
 
 
 def _past(connection: Connection, ink: Ink, nid: int, id_: str) -> _Past:

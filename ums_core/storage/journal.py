@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from ums_core.ports.index import Change
 from ums_core.ports.ledger import Head
+from ums_core.storage import secret
 from ums_core.storage.connect import Connection
-from ums_core.storage.ink import GENESIS
+from ums_core.storage.ink import GENESIS, Ink
 from ums_core.storage.table import ORDINAL_BITS
 from ums_core.storage.vectors import unpack_all
 
@@ -17,6 +18,9 @@ __all__ = [
     "Entry",
     "Head",
     "append",
+    "begin_after",
+    "beginning",
+    "begun",
     "changes_since",
     "head",
     "mark_of",
@@ -30,6 +34,7 @@ __all__ = [
 REBIND = "rebind"
 
 _BATCH_ROWS = 16_384
+_BEGINNING, _SEQ_BYTES = "history_beginning", 8
 
 # seq, mark, time in microseconds, kind, first and last new row id, rows gone as int64; who made it, digests and salts
 # of the new rows, and the link of the chain.
@@ -51,6 +56,25 @@ def tip(connection: Connection) -> tuple[Head, bytes]:
     """As ``head``, with the link that the next change continues."""
     row = connection.execute("SELECT seq, hi, link FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
     return (Head(*row[:2]), row[2] or GENESIS) if row else (Head(0, 0), GENESIS)
+
+
+def begun(connection: Connection) -> Ink:
+    """What the history is written in; where there is none yet, it begins here."""
+    if secret.read(connection, _BEGINNING) is None:
+        first = connection.execute("SELECT min(seq) FROM journal WHERE link IS NOT NULL").fetchone()[0]
+        begin_after(connection, head(connection).seq if first is None else first - 1, GENESIS)
+    return Ink(secret.made(connection, "history_key"))
+
+
+def beginning(connection: Connection) -> tuple[int, bytes]:
+    """The change after which the history begins, and its link."""
+    kept = secret.read(connection, _BEGINNING) or bytes(_SEQ_BYTES) + GENESIS
+    return int.from_bytes(kept[:_SEQ_BYTES], "little"), kept[_SEQ_BYTES:]
+
+
+def begin_after(connection: Connection, seq: int, link: bytes) -> None:
+    """Let the history begin after a change."""
+    secret.keep(connection, _BEGINNING, seq.to_bytes(_SEQ_BYTES, "little") + link)
 
 
 def name(connection: Connection, actors: Mapping[int, str]) -> None:
