@@ -251,9 +251,13 @@ class EnhancedMemoryStore(Door):
             )
         )
 
-    async def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+    async def supersede(
+        self, old_id: str, draft: Draft, *, namespace: Namespace = (), idempotency_key: str | None = None
+    ) -> Memory:
         """Store a memory that is true in place of another one, archive that, and return the new one."""
-        return await self._hop(lambda: self.sync.supersede(old_id, draft, namespace=namespace))
+        return await self._hop(
+            lambda: self.sync.supersede(old_id, draft, namespace=namespace, idempotency_key=idempotency_key)
+        )
 
     async def undo(self, batch: str) -> int:
         """Bring back what a batch put into the archive, and return how many memories live again."""

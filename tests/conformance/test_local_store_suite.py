@@ -187,8 +187,8 @@ class Waiting:
     def forget(self, **options: Any) -> Forgetting:  # noqa: ANN401  # those of the protocol
         return self._run(self._door.forget(**options))
 
-    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
-        return self._run(self._door.supersede(old_id, draft, namespace=namespace))
+    def supersede(self, old_id: str, draft: Draft, **options: Any) -> Memory:  # noqa: ANN401  # those of the protocol
+        return self._run(self._door.supersede(old_id, draft, **options))
 
     def undo(self, batch: str) -> int:
         return self._run(self._door.undo(batch))

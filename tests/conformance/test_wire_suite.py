@@ -102,8 +102,8 @@ class Wired:
     def forget(self, **options: Any) -> Forgetting:  # noqa: ANN401  # those of the verb
         return self._send(calls.forget(**options))
 
-    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
-        return self._send(calls.supersede(old_id, draft, namespace=namespace))
+    def supersede(self, old_id: str, draft: Draft, **options: Any) -> Memory:  # noqa: ANN401  # those of the verb
+        return self._send(calls.supersede(old_id, draft, **options))
 
     def undo(self, batch: str) -> int:
         return self._send(calls.undo(batch))

@@ -277,9 +277,11 @@ class DualStore:
             dry_run=dry_run,
         )
 
-    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+    def supersede(
+        self, old_id: str, draft: Draft, *, namespace: Namespace = (), idempotency_key: str | None = None
+    ) -> Memory:
         """Store a personal memory that is true in place of another one, archive that, and return the new one."""
-        return self.personal.supersede(old_id, draft, namespace=namespace)
+        return self.personal.supersede(old_id, draft, namespace=namespace, idempotency_key=idempotency_key)
 
     def undo(self, batch: str) -> int:
         """Bring back what a batch put into the archive, and return how many personal memories live again."""

@@ -1,18 +1,20 @@
 """The verbs of a local store that are about time; ``LocalStore`` inherits them, as one of the protocol's templates."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ums_core.channels.habits import Habits
 from ums_core.channels.tending import stored
 from ums_core.errors import InvalidNamespace, SealBroken, StoreClosed
 from ums_core.pipeline.forget import Forget, Sparing
 from ums_core.pipeline.indexing import Indexes
-from ums_core.pipeline.ingest import Ingest, new_id
+from ums_core.pipeline.ingest import Ingest, Prepared, new_id
 from ums_core.pipeline.past import Past
+from ums_core.pipeline.repeat import answer_of, draft_parts, replayed
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Forgetful
 from ums_core.records import Draft, Filter, Hit, Memory, Namespace, Query, Receipt
@@ -20,11 +22,13 @@ from ums_core.records.arguments import check_batch, check_filter, check_ids, che
 from ums_core.records.check import check_flag, check_label, check_namespace, check_prefix, check_time
 from ums_core.records.lifecycle import Change, Forgetting
 from ums_core.records.match import micros
-from ums_core.storage.archive import Archive
+from ums_core.storage.archive import Archive, superseded
 from ums_core.storage.bygone import SqlBygone
 from ums_core.storage.database import Database
 from ums_core.storage.history import changes_of, pruned
+from ums_core.storage.idempotency import digest_of, once
 from ums_core.storage.proof import doubts
+from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["LocalLifecycle"]
 
@@ -83,7 +87,9 @@ class LocalLifecycle:
         done = forget.run(sparing)
         return replace(done, receipts=tuple(self._gone_for_good(done.receipts))) if done.receipts else done
 
-    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+    def supersede(
+        self, old_id: str, draft: Draft, *, namespace: Namespace = (), idempotency_key: str | None = None
+    ) -> Memory:
         """Store a memory that is true in place of another one, and archive that; see the protocol."""
         self._writable()
         old_id, namespace = check_label(old_id, "old_id"), check_namespace(namespace)
@@ -92,10 +98,30 @@ class LocalLifecycle:
             raise InvalidNamespace(
                 f"what supersedes a memory of namespace {namespace!r} is in it too, not in {draft.namespace!r}"
             )
-        valid_from = draft.valid_from or self._database.clock()
-        draft = replace(draft, namespace=namespace, id=draft.id or new_id(), valid_from=valid_from)
-        prepared = self._ingest.prepare(self._habits.lasting([draft]))
-        return self._archive.supersede(old_id, namespace, lambda tx: stored(tx, prepared)[0], draft.id or "")
+        asked = replace(draft, namespace=namespace)
+        valid_from = asked.valid_from or self._database.clock()
+        (draft,) = self._habits.lasting([replace(asked, id=asked.id or new_id(), valid_from=valid_from)])
+
+        def work(tx: SqlTransaction, ready: Prepared) -> Memory:
+            return superseded(tx, old_id, ready.rows[0].memory, lambda: stored(tx, ready)[0])
+
+        if idempotency_key is None:
+            prepared = self._ingest.prepare([draft])
+            return self._database.write(lambda tx: work(tx, prepared))
+        key = check_label(idempotency_key, "idempotency_key")
+        digest = digest_of([json.dumps(["supersede", old_id]).encode(), *draft_parts(asked)])
+        ready = None if self._database.knows_key(key) else self._ingest.prepare([draft])
+
+        def first(tx: SqlTransaction) -> list[object]:
+            memory = work(tx, ready or self._ingest.prepare([draft]))
+            return [answer_of(memory), str(memory.valid_from)]
+
+        def kept(tx: SqlTransaction) -> list[Any]:
+            return once(tx.connection, key, digest, micros(tx.now), lambda: first(tx))
+
+        answer, since = self._database.write(kept)
+        draft = replace(draft, valid_from=datetime.fromisoformat(since))
+        return replayed(draft, self._ingest.passages(draft), answer)
 
     def undo(self, batch: str) -> int:
         """Bring back what a batch put into the archive, and return how many memories live again; see the protocol."""

@@ -161,9 +161,12 @@ class RemoteStore:
             )
         )
 
-    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+    def supersede(
+        self, old_id: str, draft: Draft, *, namespace: Namespace = (), idempotency_key: str | None = None
+    ) -> Memory:
         """Store a memory that is true in place of another one, archive that, and return the new one."""
-        return self._transport.send(calls.supersede(old_id, draft, namespace=namespace))
+        call = calls.supersede(old_id, draft, namespace=namespace, idempotency_key=idempotency_key)
+        return self._transport.send(call)
 
     def undo(self, batch: str) -> int:
         """Bring back what a batch put into the archive, and return how many memories live again."""

@@ -78,7 +78,9 @@ class Lifecycle(Protocol):
         """
         ...
 
-    def supersede(self, old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Memory:
+    def supersede(
+        self, old_id: str, draft: Draft, *, namespace: Namespace = (), idempotency_key: str | None = None
+    ) -> Memory:
         """Store a memory that is true in place of another one, archive that, and return the new one.
 
         The old one is true until the new one's ``valid_from``, from now on where the draft does not say. A search
@@ -89,10 +91,12 @@ class Lifecycle(Protocol):
             old_id: of a memory that lives.
             draft: what is true; its namespace is that of the old one, its id an own one or none.
             namespace: the whole namespace, not a prefix.
+            idempotency_key: as ``add`` takes it; the new memory is told as it was stored.
 
         Raises:
             MemoryNotFound: there is no such memory, or it is in the archive; nothing was written.
             InvalidInput: another namespace, or an id that a memory has; nothing was written.
+            IdempotencyConflict: the key stands for another write.
         """
         ...
 

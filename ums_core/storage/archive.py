@@ -18,7 +18,7 @@ from ums_core.storage.reading import find_nid, identities, read_memories
 from ums_core.storage.table import encode_namespace
 from ums_core.storage.transaction import SqlTransaction
 
-__all__ = ["Archive", "reinforced"]
+__all__ = ["Archive", "reinforced", "superseded"]
 
 # So many come back in one transaction.
 _BATCH = 256
@@ -84,38 +84,6 @@ class Archive:
         """Delete for good, in the database."""
         return self._database.write(lambda tx: erase(tx, ids, namespace, self._database.database_id))
 
-    def supersede(
-        self, old_id: str, namespace: Namespace, write: Callable[[SqlTransaction], Memory], new_id: str
-    ) -> Memory:
-        """Store a successor and archive what it supersedes, in one transaction.
-
-        Args:
-            old_id: of what is superseded.
-            namespace: of both.
-            write: stores the successor, which says since when it is valid.
-            new_id: of the successor; no memory has it.
-
-        Raises:
-            MemoryNotFound: there is no such memory that lives.
-            InvalidField: there is a memory of the new id.
-        """
-
-        def work(tx: SqlTransaction) -> Memory:
-            nid = find_nid(tx.connection, encode_namespace(namespace))
-            place = namespace, -1 if nid is None else nid
-            (old,) = read_memories(tx.connection, [old_id], place, vectors=False)
-            if old is None or (old.expires_at is not None and old.expires_at <= tx.now):
-                raise MemoryNotFound(f"no memory {old_id!r} lives in namespace {namespace!r}, so nothing is superseded")
-            if _either(tx.connection, place, [new_id]) != [None]:
-                raise InvalidField(f"there is a memory {new_id!r} already; give the successor an id of its own")
-            new = write(tx)
-            rids = [int(row[0]) for row in identities(tx.connection, place[1], [old_id])]
-            batch = uuid.uuid4().hex
-            tx.archive(rids, Archiving(why="superseded", batch=batch, under=new.id, valid_to=new.valid_from))
-            return new
-
-        return self._database.write(work)
-
     def refresh(self, ids: Sequence[str], namespace: Namespace) -> None:
         """Let the time to live of those that have one begin anew."""
 
@@ -165,6 +133,33 @@ def reinforced(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, spa
     """Note a use of those that live, and return how many there were."""
     nid = find_nid(tx.connection, encode_namespace(namespace))
     return 0 if nid is None else in_place.reinforce(tx.connection, nid, ids, tx.now, spacing_us)
+
+
+def superseded(tx: SqlTransaction, old_id: str, new: Memory, write: Callable[[], Memory]) -> Memory:
+    """Store a successor and archive what it supersedes; it is returned.
+
+    Args:
+        tx: in which both happen.
+        old_id: of what is superseded.
+        new: what the successor is to be, in the namespace of both.
+        write: stores it; it says since when it is valid.
+
+    Raises:
+        MemoryNotFound: there is no such memory that lives.
+        InvalidField: there is a memory of the new id.
+    """
+    nid = find_nid(tx.connection, encode_namespace(new.namespace))
+    place = new.namespace, -1 if nid is None else nid
+    (old,) = read_memories(tx.connection, [old_id], place, vectors=False)
+    if old is None or (old.expires_at is not None and old.expires_at <= tx.now):
+        raise MemoryNotFound(f"no memory {old_id!r} lives in namespace {new.namespace!r}, so nothing is superseded")
+    if _either(tx.connection, place, [new.id]) != [None]:
+        raise InvalidField(f"there is a memory {new.id!r} already; give the successor an id of its own")
+    stored = write()
+    rids = [int(row[0]) for row in identities(tx.connection, place[1], [old_id])]
+    batch = uuid.uuid4().hex
+    tx.archive(rids, Archiving(why="superseded", batch=batch, under=stored.id, valid_to=stored.valid_from))
+    return stored
 
 
 def _undone(tx: SqlTransaction, batch: str, after: int) -> int | None:

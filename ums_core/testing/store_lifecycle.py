@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ums_core.errors import InvalidInput, MemoryNotFound
+from ums_core.errors import IdempotencyConflict, InvalidField, InvalidInput, MemoryNotFound
 from ums_core.ports import MemoryStore
 from ums_core.records import Draft, Patch, Query
 from ums_core.testing.store_case import StoreCase, everything, ids_of
@@ -146,6 +146,21 @@ class StoreLifecycle(StoreCase):
             store.history("b", namespace=("n",))
         with pytest.raises(MemoryNotFound):
             store.history("a")
+
+    def test_a_correction_under_a_key_is_made_once(self, store: MemoryStore) -> None:
+        store.add([self.faded("old", 0.5, namespace=("n",)), self.faded("b", 0.5, namespace=("n",))])
+        draft = Draft(text="zebra crossing", embedding=self.vector("new"), ttl_s=3600.0)
+        new = store.supersede("old", draft, namespace=("n",), idempotency_key="k")
+        assert store.supersede("old", draft, namespace=("n",), idempotency_key="k") == new
+        assert store.get([new.id], namespace=("n",)) == [new]
+        assert store.count() == 2
+        with pytest.raises(IdempotencyConflict):
+            store.supersede("b", draft, namespace=("n",), idempotency_key="k")
+        with pytest.raises(InvalidField):
+            store.supersede("b", draft, namespace=("n",), idempotency_key="")
+        with pytest.raises(MemoryNotFound):
+            store.supersede("x", draft, namespace=("n",), idempotency_key="l")
+        assert store.supersede("b", draft, namespace=("n",), idempotency_key="l").id != new.id
 
     def test_sources_are_read_in_their_order(self, store: MemoryStore) -> None:
         store.add([self.faded("a", 0.5), self.faded("b", 0.5), self.faded("sum", 0.5, source_ids=("b", "x", "a"))])

@@ -257,10 +257,18 @@ def forget(  # noqa: PLR0913  # the verb that users know
     )
 
 
-def supersede(old_id: str, draft: Draft, *, namespace: Namespace = ()) -> Call[Memory]:
+def supersede(
+    old_id: str, draft: Draft, *, namespace: Namespace = (), idempotency_key: str | None = None
+) -> Call[Memory]:
     """Correct a memory; see ``MemoryStore.supersede``."""
     (draft,) = check_batch([draft], Draft)
-    return _call("supersede", old_id=check_label(old_id, "old_id"), draft=draft, namespace=check_namespace(namespace))
+    return _call(
+        "supersede",
+        old_id=check_label(old_id, "old_id"),
+        draft=draft,
+        namespace=check_namespace(namespace),
+        idempotency_key=_key(idempotency_key),
+    )
 
 
 def undo(batch: str) -> Call[int]:
