@@ -320,9 +320,9 @@ class EnhancedMemoryStore(Door):
         """The changes after a number, ascending, at most ``limit``: what somebody hears who follows the store."""
         return await self._hop(lambda: self._local("events").events(after, limit=limit))
 
-    async def verify(self) -> list[str]:
-        """Differences between the indexes and storage, in words; empty when there is none."""
-        return await self._hop(lambda: self._local("verify").verify())
+    async def verify(self, *, progress: Progress | None = None) -> list[str]:
+        """Differences between the indexes and storage, in words; see ``LocalStore.verify``."""
+        return await self._hop(lambda: self._local("verify").verify(progress=progress))
 
     async def settle(self) -> None:
         """Return when no index has work left in the background; searches never need it."""

@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from ums_core.crypto import DataKey, Envelope, Fields, Files
 from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken
 from ums_core.index.snapshot import Section, read, write
 from ums_core.settings.database import url_of
-from ums_core.storage.anchor import Reached, digest_of_file, former_digest_of_file
+from ums_core.storage.anchor import Reached, digest_of_file, digest_of_pages, former_digest_of_file
 from ums_core.storage.connect import load_driver
 from ums_core.storage.copies import checked, connector_of
 from ums_core.storage.exclusive import alone, check_alone, check_pages
@@ -241,3 +242,26 @@ def test_rows_that_a_search_opens_are_right_whether_remembered_or_not(tmp_path: 
                 other.execute("DELETE FROM memories")
                 other.execute("INSERT INTO memories SELECT * FROM kept")
         assert len(store.search(Query(text="zebra"))) == 2
+
+
+@pytest.mark.parametrize(("security", "rows"), [(SEALED_FIELDS, 1200), (SEALED, 0), ({}, 0)])
+def test_verifying_tells_how_far_it_is(tmp_path: Path, security: dict[str, object], rows: int) -> None:
+    told: list[tuple[int, int]] = []
+    with open_store(settings(tmp_path, security)) as store:
+        store.add([Draft(text=f"number {number}") for number in range(600)])
+        assert store.verify(progress=lambda done, total: told.append((done, total))) == []
+        with pytest.raises(InvalidInput):
+            store.verify(progress="loudly")  # type: ignore[arg-type]  # what is no callback
+    # A row and a passage for each memory, what the database keeps for itself, and the comparison of the indexes.
+    (total,) = {total for _, total in told}
+    assert total > rows if rows else total == 1
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert (told[0][0], told[-1][0]) == (1, total)
+
+
+@pytest.mark.parametrize("size", [4096, (5 << 20) + 4096 + 7])
+def test_the_digest_of_pages_is_that_of_their_ends(tmp_path: Path, size: int) -> None:
+    content = random.Random(size).randbytes(size)
+    (tmp_path / "file").write_bytes(content)
+    ends = b"".join(content[end - 64 : end] for end in range(4096, size + 1, 4096))
+    assert digest_of_pages(tmp_path / "file") == sha256(ends + content[:16] + size.to_bytes(8, "little")).digest()

@@ -9,7 +9,7 @@ from ums_core.channels.care import Backup, back_up
 from ums_core.channels.habits import Habits
 from ums_core.channels.lifecycle import LocalLifecycle
 from ums_core.channels.tending import LocalTending, stored
-from ums_core.channels.upkeep import broken, destroyed, erased, rotated, state_of
+from ums_core.channels.upkeep import destroyed, erased, rotated, state_of, verified
 from ums_core.errors import SettingsError
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest
@@ -239,12 +239,14 @@ class LocalStore(LocalLifecycle, LocalTending):
             dim={modality: self._ingest.dim(modality) for modality in {TEXT, *bindings}},
         )
 
-    def verify(self) -> list[str]:
+    def verify(self, *, progress: Progress | None = None) -> list[str]:
         """Differences between the indexes and storage, and a field that does not open; empty when there is none.
 
-        Cost: reads every key of the vectors; where fields are sealed, opens every value, some 10 microseconds each.
+        ``progress`` is told rows done and rows in all. Costs a pass over the keys of the vectors; where fields are
+        sealed, every value is opened, some 10 microseconds each.
         """
-        return [*self._indexes.verify(), *broken(self._database)]
+        check_callbacks(progress=progress)
+        return verified(self._database, self._indexes, progress)
 
     def key_state(self) -> KeyState:
         """Where the keys of the database stand; it asks the key service, where there is one, how it is."""

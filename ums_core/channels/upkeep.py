@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 from ums_core.errors import SealBroken, SettingsError
 from ums_core.pipeline.indexing import Indexes
@@ -14,9 +15,10 @@ from ums_core.storage.erase import erase, files_of
 from ums_core.storage.idempotency import digest_of, once
 from ums_core.storage.refit import check_values
 from ums_core.storage.rotation import rotate_fields, rotate_pages, share_under
+from ums_core.storage.sealed_columns import rows_in
 from ums_core.storage.transaction import SqlTransaction
 
-__all__ = ["broken", "destroyed", "erased", "ring_of", "rotated", "state_of"]
+__all__ = ["destroyed", "erased", "ring_of", "rotated", "state_of", "verified"]
 
 
 def ring_of(database: Database) -> KeyRing | None:
@@ -72,16 +74,25 @@ def rotated(database: Database, indexes: Indexes, progress: Progress | None) -> 
     return ring.state()
 
 
-def broken(database: Database) -> list[str]:
-    """Which sealed field does not open, in words; empty when all do, and where fields are not sealed."""
-    if database.codec is None:
-        return []
+def verified(database: Database, indexes: Indexes, progress: Progress | None) -> list[str]:
+    """Where the indexes differ from storage, and a sealed field that does not open, in words."""
+    said = indexes.verify()
     try:
-        with database.reader() as connection:
-            check_values(connection)
+        with database.snapshot(), database.reader() as connection:
+            rows = 0 if database.codec is None else rows_in(connection)
+            # The comparison counts as one more.
+            told = partial(_told, progress, rows + 1)
+            told(0)
+            if database.codec is not None:
+                check_values(connection, told)
     except SealBroken as error:
-        return [str(error)]
-    return []
+        said.append(str(error))
+    return said
+
+
+def _told(progress: Progress | None, total: int, done: int) -> None:
+    if progress is not None:
+        progress(min(done + 1, total), total)
 
 
 def destroyed(database: Database) -> None:

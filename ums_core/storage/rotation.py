@@ -10,12 +10,10 @@ from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.exclusive import rekey
 from ums_core.storage.keyword import remove_terms, terms_of, write_terms
-from ums_core.storage.sealed_columns import SEALED, SealedTable, under_another_key
+from ums_core.storage.sealed_columns import SEALED, SealedTable, rows_in, under_another_key
 from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["rotate_fields", "rotate_pages", "share_under"]
-
-# Told how many rows are done, and of how many.
 
 # Some 50 ms of the write lock, for which other writers wait.
 _BATCH = 200
@@ -64,7 +62,7 @@ def rotate_fields(database: Database, codec: Codec, ring: KeyRing, progress: Pro
     newest = sealing.key_id
     database.write(partial(_turn, codec, newest))
     with database.reader() as connection:
-        left, total = _left(connection, newest), _count(connection)
+        left, total = _left(connection, newest), rows_in(connection)
     while not database.write(partial(_finished, codec, newest)):
         for table in SEALED:
             after: _Key | None = ()
@@ -80,7 +78,7 @@ def rotate_fields(database: Database, codec: Codec, ring: KeyRing, progress: Pro
 
 def share_under(connection: Connection, codec: Codec) -> float:
     """The share of rows that are under the newest key, from 0 to 1. Costs a pass over the rows."""
-    total = _count(connection)
+    total = rows_in(connection)
     return 1 - _left(connection, codec.keys(connection)[0]) / total if total else 1.0
 
 
@@ -133,7 +131,3 @@ def _left(connection: Connection, newest: str) -> int:
     key = {"key": bytes.fromhex(newest)}
     counts = (f"SELECT count(*) FROM main.{table.name} WHERE {under_another_key(table)}" for table in SEALED)
     return sum(connection.execute(count, key).fetchone()[0] for count in counts)
-
-
-def _count(connection: Connection) -> int:
-    return sum(connection.execute(f"SELECT count(*) FROM main.{table.name}").fetchone()[0] for table in SEALED)

@@ -12,7 +12,17 @@ from functools import cache
 
 from ums_core.storage.connect import Connection
 
-__all__ = ["READABLE", "SEALED", "SealedTable", "opened", "sealed_as", "triggers_of", "under_another_key", "views_of"]
+__all__ = [
+    "READABLE",
+    "SEALED",
+    "SealedTable",
+    "opened",
+    "rows_in",
+    "sealed_as",
+    "triggers_of",
+    "under_another_key",
+    "views_of",
+]
 
 # Functions that every connection in field mode has; see ``codec``. They take and give bytes, as a driver may end a text
 # at NUL. What is opened by the first one is remembered for a while.
@@ -139,6 +149,11 @@ def triggers_of(connection: Connection) -> Iterator[str]:
     """The statements that let those views be written."""
     for table, names, defaults in _columns(connection):
         yield from _triggers(table, names, defaults)
+
+
+def rows_in(connection: Connection) -> int:
+    """How many rows the sealed tables hold."""
+    return sum(connection.execute(f"SELECT count(*) FROM main.{table.name}").fetchone()[0] for table in SEALED)
 
 
 def under_another_key(table: SealedTable) -> str:
