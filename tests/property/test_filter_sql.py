@@ -238,14 +238,15 @@ def store(connection: Any, held: Sequence[Memory]) -> None:  # noqa: ANN401  # t
 
 def assert_same(connection: Any, held: Sequence[Memory], condition: Filter) -> None:  # noqa: ANN401  # as above
     sql, values = compile_filter(condition)
-    found = connection.execute(f"SELECT {sql}, NOT {sql} FROM memories m ORDER BY rowid", values * 2).fetchall()
     expected = [matches(condition, memory) for memory in held]
-    assert found == [(int(each), int(not each)) for each in expected], (condition, sql, values)
-    kept = connection.execute(f"SELECT rowid FROM memories m WHERE rowid >= ? AND {sql} ORDER BY rowid", [0, *values])
-    assert [row[0] for row in kept] == [number for number, each in enumerate(expected) if each], (condition, sql)
+    found = connection.execute(f"SELECT {sql} FROM memories m ORDER BY rowid", values).fetchall()
+    assert found == [(int(each),) for each in expected], (condition, sql, values)
+    others = f"SELECT rowid FROM memories m WHERE rowid >= ? AND NOT {sql} ORDER BY rowid"
+    left = [row[0] for row in connection.execute(others, [0, *values])]
+    assert left == [number for number, each in enumerate(expected) if not each], (condition, sql)
 
 
-@settings(max_examples=count(120, 350), deadline=None)
+@settings(max_examples=count(50, 350), deadline=None)
 @given(case=cases())
 def test_sql_and_evaluator_agree(connection: Any, case: tuple[list[Memory], list[Filter]]) -> None:  # noqa: ANN401  # as above
     held, conditions = case
@@ -254,7 +255,7 @@ def test_sql_and_evaluator_agree(connection: Any, case: tuple[list[Memory], list
         assert_same(connection, held, condition)
 
 
-@settings(max_examples=count(80, 250), deadline=None)
+@settings(max_examples=count(40, 250), deadline=None)
 @given(case=cases())
 def test_the_dict_form_survives_json(case: tuple[list[Memory], list[Filter]]) -> None:
     for condition in case[1]:
@@ -264,7 +265,7 @@ def test_the_dict_form_survives_json(case: tuple[list[Memory], list[Filter]]) ->
         assert [matches(again, memory) for memory in case[0]] == [matches(condition, memory) for memory in case[0]]
 
 
-@settings(max_examples=count(80, 250), deadline=None)
+@settings(max_examples=count(40, 250), deadline=None)
 @given(case=cases())
 def test_filters_obey_the_laws_of_de_morgan(case: tuple[list[Memory], list[Filter]]) -> None:
     held, (one, other, *_) = case
@@ -327,9 +328,12 @@ def test_every_operator_agrees_on_every_pair_of_atoms(connection: Any, op: str) 
     held = [example(number, value) for number, value in enumerate(ATOMS)]
     store(connection, held)
     fields = ("v", "n.v-1", "l", 'q"', "n", "id", "text", "role", "tags", "source_ids")
-    for field in (*fields, "level", "importance", "valence", "position", "final", "pinned", "accesses", "session"):
-        for operand in operands(op):
-            assert_same(connection, held, Filter.where(field, op, operand))
+    fields += ("level", "importance", "valence", "position", "final", "pinned", "accesses", "session")
+    every = [Filter.where(field, op, operand) for field in fields for operand in operands(op)]
+    # Two drivers of one SQLite: each takes half of them in every run, all of them thoroughly.
+    step = count(2, 1)
+    for condition in every[step // 2 * (isinstance(connection, sqlite3.Connection)) :: step]:
+        assert_same(connection, held, condition)
 
 
 @pytest.mark.parametrize("op", [*OPERATORS[:9], "exists", "is_empty"])
