@@ -18,6 +18,8 @@ import psutil
 import pytest
 from thorough import count
 
+from ums_core import Draft, RemoteStore
+from ums_core.channels.transport import RemoteOptions
 from ums_core.service.tokens import Tenant, Tokens, tokens_path
 from ums_core.settings.database import url_of
 
@@ -28,6 +30,7 @@ KILLS = count(2, 20)
 BEFORE_A_KILL = 20
 # Paced: as many calls a second as one worker holds on two busy cores, and less than a client sends that does not wait.
 PACE_S = 0.05
+STREAMED = count(150, 2000)
 WORKERS = 4
 BUSY = {429, 503}
 
@@ -57,7 +60,7 @@ def free_port() -> int:
 @contextmanager
 def serving(directory: Path, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A process that serves; gives its address and itself, once it answers."""
-    port = free_port()
+    port = int(settings.pop("port", 0)) or free_port()
     env = os.environ | {
         "AI_DATABASE__URL": url_of(directory / "memory.db"),
         "AI_DATABASE__BACKEND": "exact",
@@ -192,3 +195,37 @@ def test_killed_under_load_it_has_all_that_it_acknowledged(tmp_path: Path, token
         with serving(tmp_path) as (address, _):
             assert acknowledged <= stored(address, token)
             assert httpx.get(f"{address}/health", trust_env=False).json() == {"status": "ok"}
+
+
+def test_streams_outlive_a_service_that_is_killed(tmp_path: Path, token: str) -> None:
+    port = str(free_port())
+    # As often as it takes for another process to start.
+    store = RemoteStore(f"http://127.0.0.1:{port}", token, RemoteOptions(attempts=50))
+    stored_ids: list[str] = []
+    told: list[str] = []
+
+    def send() -> None:
+        drafts = ((f"k{n}", Draft(id=str(n), text=f"zebra number {n}")) for n in range(STREAMED))
+        for ack in store.stream(drafts):
+            stored_ids.append(ack.id or str(ack.error))  # noqa: PERF401  # looked at as it grows
+
+    def follow() -> None:
+        for event in store.events(0):
+            told.extend(each.id for each in event.stored)
+            if len(told) >= STREAMED:
+                return
+
+    with store:
+        threads = [threading.Thread(target=act, daemon=True) for act in (send, follow)]
+        with serving(tmp_path, port=port) as (_, process):
+            for thread in threads:
+                thread.start()
+            while len(stored_ids) < STREAMED // 5:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+        with serving(tmp_path, port=port) as (address, _):
+            for thread in threads:
+                thread.join(120)
+            assert stored_ids == [str(n) for n in range(STREAMED)]
+            assert sorted(told, key=int) == stored_ids
+            assert stored(address, token) == set(stored_ids)

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from ums_core import UnifiedSettings
 from ums_core.service.app import create_app
+from ums_core.service.run import Guarded
 from ums_core.service.tokens import SCOPES, Tenant, Tokens, tokens_path
 from ums_core.settings.database import url_of
 
@@ -55,9 +56,11 @@ def settings_in(directory: Path, **groups: object) -> UnifiedSettings:
 
 
 @contextmanager
-def listening(settings: UnifiedSettings) -> Iterator[str]:
+def listening(settings: UnifiedSettings, protocol: type[Guarded] = Guarded) -> Iterator[str]:
     """A server on a port of its own, in a thread of this process; gives its address."""
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), http=protocol, port=0, log_config=None, timeout_graceful_shutdown=5)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

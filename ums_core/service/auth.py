@@ -64,6 +64,14 @@ class Gate:
             await asyncio.to_thread(self._tokens.note_use, token)
         return caller
 
+    def recheck(self, caller: Caller) -> None:
+        """Pass as long as the token that somebody came in with holds.
+
+        Raises:
+            Unauthenticated: it has expired, or was revoked.
+        """
+        self._tokens.recheck(caller.token)
+
     async def spend(self, caller: Caller, items: int) -> Allowance:
         """Take from the caller's limit: one unit for each ten items, at least one.
 

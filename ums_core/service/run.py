@@ -9,21 +9,26 @@ from time import sleep
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ums_core.errors import RemoteError
 from ums_core.service.app import create_app
 from ums_core.service.metrics import MULTIPROCESS
+from ums_core.service.patience import Patience
 from ums_core.settings import UnifiedSettings
 
-__all__ = ["run", "running"]
+__all__ = ["Guarded", "run", "running"]
 
 _APP = "ums_core.service.app:create_app"
 _GRACE_S = 5.0
 _KEEP_ALIVE_S = 15
-_HEADER_BYTES = 16_384
 _CONNECTIONS_FOR_EACH = 16
 _HERE = "127.0.0.1"
 _LOOK_S = 0.01
+
+
+class Guarded(Patience, HttpToolsProtocol):
+    """HTTP as uvicorn speaks it, with an end to its patience."""
 
 
 def run(settings: UnifiedSettings) -> None:
@@ -80,10 +85,10 @@ def _options(settings: UnifiedSettings) -> dict[str, Any]:
         "log_config": None,
         "access_log": False,
         "server_header": False,
+        "http": Guarded,
         "timeout_keep_alive": _KEEP_ALIVE_S,
         "timeout_graceful_shutdown": int(own.time_budget + _GRACE_S),
         "limit_concurrency": _CONNECTIONS_FOR_EACH * (own.max_in_flight + own.max_streams),
-        "h11_max_incomplete_event_size": _HEADER_BYTES,
         # What is somewhat too large is answered; beyond that the connection is closed.
         "ws_max_size": 2 * own.max_body_bytes,
         "ssl_certfile": own.tls_certificate or None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ums_core.errors import InvalidQuery, Overloaded, TooLarge, UMSError
+from ums_core.errors import InvalidQuery, Overloaded, TooLarge, UMSError, Unauthenticated
 from ums_core.service.answers import problem
 from ums_core.service.auth import Caller
 from ums_core.service.desk import Desk
@@ -27,6 +27,8 @@ _WINDOW = 32
 _LOOK_S = 0.25
 _BREATH_S = 10.0
 _PAGE = 100
+# Why a WebSocket is closed (RFC 6455): a token that holds no longer.
+_POLICY = 1008
 _SEQ_DIGITS = 18
 
 
@@ -76,7 +78,7 @@ class Streams:
         breath = 0.0
         with self._counted():
             yield "retry: 1000\n\n"
-            while clock() < end and not self._desk.stopping:
+            while clock() < end and not self._desk.stopping and self._holds(caller):
                 events = await self._desk.carry_out(caller, "events", {"after": after, "limit": _PAGE})
                 for event in events:
                     after = event.seq
@@ -96,17 +98,26 @@ class Streams:
                 task = await waiting.get()
                 await socket.send_text(await task)
 
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(_LOOK_S)
+                self._desk.gate.recheck(caller)
+
         try:
-            # Whichever of the two ends first takes the other with it.
+            # Whichever of them ends first takes the others with it.
             async with asyncio.TaskGroup() as group:
                 group.create_task(answer())
+                group.create_task(watch())
                 while True:
-                    message = (await socket.receive_text()).encode(errors="replace")
+                    message = await _received(socket)
+                    self._desk.gate.recheck(caller)
                     # Full: nothing more is read, and the sender's own buffers fill up.
                     await waiting.put(asyncio.create_task(self._store(caller, message)))
         except* WebSocketDisconnect:
             # Whatever was not answered comes again, by its key.
             pass
+        except* Unauthenticated:
+            await socket.close(_POLICY)
 
     async def _store(self, caller: Caller, message: bytes) -> str:
         try:
@@ -122,6 +133,13 @@ class Streams:
             return dump_refusal(key_of(message), error)
         return dump_ack(key, memory, seq)
 
+    def _holds(self, caller: Caller) -> bool:
+        try:
+            self._desk.gate.recheck(caller)
+        except Unauthenticated:
+            return False
+        return True
+
     @contextmanager
     def _counted(self) -> "Iterator[None]":
         if self._open >= self._desk.settings.max_streams:
@@ -133,3 +151,17 @@ class Streams:
         finally:
             self._open -= 1
             self._desk.watch.streams(-1)
+
+
+async def _received(socket: WebSocket) -> bytes:
+    """The next message, as text or not.
+
+    Raises:
+        WebSocketDisconnect: there is none.
+    """
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"])
+    text = message.get("text")
+    told: bytes = message["bytes"] if text is None else text.encode(errors="replace")
+    return told

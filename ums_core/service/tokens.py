@@ -169,6 +169,16 @@ class Tokens:
             raise Unauthenticated(_NO_TOKEN)
         return token
 
+    def recheck(self, token: Token) -> None:
+        """Pass as long as a token that was authenticated holds.
+
+        Raises:
+            Unauthenticated: it has expired, or was revoked or removed.
+        """
+        known = self._read().get(token.key_id)
+        if known is None or known.digest != token.digest or not known.holds(self._clock()):
+            raise Unauthenticated(_NO_TOKEN)
+
     def used_today(self, token: Token) -> bool:
         """Whether the day of its use is noted already."""
         return token.last_used == self._today()
