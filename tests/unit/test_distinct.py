@@ -1,10 +1,19 @@
 """What is stored already: exact words, near vectors, and what is no duplicate."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Barrier
+
 import pytest
 
 from ums_core import Draft, LocalStore, Memory, UnifiedSettings, open_store
 from ums_core.pipeline.distinct import fingerprint
 from ums_core.records.distinct import Duplicate
+from ums_core.settings.database import url_of
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def opened(**settings: object) -> LocalStore:
@@ -65,6 +74,43 @@ def test_what_was_known_and_is_gone_by_the_time_of_writing_is_stored_after_all()
         known = {0: Duplicate(draft=0, id="a", similarity=1.0, exact=True)}
         memories, new = store._database.write(lambda tx: store._distinct(tx, prepared, known, merge=True))
         assert ([memory.id for memory in memories], new) == (["b"], 1)
+
+
+@pytest.mark.parametrize("meanwhile", ["The gate is  GREEN", "the gate is green today", "Ada likes tea"])
+def test_what_another_store_adds_while_duplicates_are_looked_for_is_known(tmp_path: Path, meanwhile: str) -> None:
+    settings = UnifiedSettings.for_testing(database={"url": url_of(tmp_path / "memory.db")})
+    # The store asks the time once for the batch, and in each search that finds what expires: the third one is the last.
+    asked: list[bool] = []
+
+    def clock() -> datetime:
+        asked.append(True)
+        if len(asked) == 3:
+            other.add([Draft(id="gone", text="The gate is green", expires_at=START), Draft(id="a", text=meanwhile)])
+        return START
+
+    with open_store(settings, clock=lambda: START) as other, open_store(settings, clock=clock) as store:
+        store.add([Draft(id="z", text="Nothing like it", ttl_s=1000)])
+        asked.clear()
+        said = [Draft(text="the gate is green"), Draft(metadata={"a": 1}), Draft(text="word " * 600)]
+        told = store.add_distinct(said, similarity=0.7)
+        alike = [(0, "a")] if "gate" in meanwhile else []
+        assert [(each.draft, each.id) for each in told.duplicates] == alike
+        assert told.stored == 3 - len(alike)
+
+
+def test_of_callers_at_one_moment_one_stores(tmp_path: Path) -> None:
+    settings = UnifiedSettings.for_testing(database={"url": url_of(tmp_path / "memory.db")})
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(settings)) for _ in range(2)] * 2
+        with ThreadPoolExecutor(len(stores)) as pool:
+            for number in range(10):
+                start = Barrier(len(stores))
+
+                def say(store: LocalStore, number: int = number, start: Barrier = start) -> int:
+                    start.wait()
+                    return store.add_distinct([Draft(text=f"The gate has code {number}{number}")]).stored
+
+                assert sum(pool.map(say, stores)) == 1
 
 
 def test_merging_says_nothing_new_where_there_is_nothing_new() -> None:

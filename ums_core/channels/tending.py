@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ums_core.channels.chores import StoreChores
 from ums_core.channels.habits import Habits
 from ums_core.pipeline.consolidate import Consolidate, Plan
-from ums_core.pipeline.distinct import duplicates_of
+from ums_core.pipeline.distinct import duplicates_of, said_by
 from ums_core.pipeline.ingest import CALLER, Ingest, Prepared
 from ums_core.pipeline.maintain import maintain
 from ums_core.pipeline.patch import patched
@@ -25,6 +25,7 @@ from ums_core.storage.database import Database
 from ums_core.storage.lease import Lease
 from ums_core.storage.levels import SqlLevels
 from ums_core.storage.listing import Walk
+from ums_core.storage.reading import arrived
 from ums_core.storage.transaction import SqlTransaction
 
 if TYPE_CHECKING:
@@ -69,11 +70,9 @@ class LocalTending:
         if not drafts:
             return Distinct(memories=(), duplicates=(), stored=0)
         prepared = self._ingest.prepare(drafts)
-        found = duplicates_of(prepared.rows, self._retrieve.search, self._same, similarity)
-        known = {} if duplicates == "keep" else {each.draft: each for each in found}
-        merge = duplicates == "merge"
-        memories, new = self._database.write(lambda tx: self._distinct(tx, prepared, known, merge=merge))
-        return Distinct(memories=memories, duplicates=tuple(found), stored=new)
+        while (told := self._told_apart(prepared, duplicates, similarity)) is None:
+            pass
+        return told
 
     def consolidate(  # noqa: PLR0913  # the options of a verb, all by name
         self,
@@ -136,6 +135,24 @@ class LocalTending:
         """The memories of an exact namespace that hold this very text."""
         page = self._database.scan(namespace, Filter.where("text", "eq", text), Walk(100, None, descending=False))
         return [memory for memory in page.memories if memory.namespace == namespace]
+
+    def _told_apart(self, prepared: Prepared, duplicates: Duplicates, similarity: float) -> Distinct | None:
+        """What became of a batch; None where another call has stored a duplicate since those were looked for."""
+        since = self._database.head().hi
+        found = duplicates_of(prepared.rows, self._retrieve.search, self._same, similarity)
+        places = {each.draft: each for each in found}
+        unknown = [row for place, row in enumerate(prepared.rows) if place not in places]
+
+        def work(tx: SqlTransaction) -> Distinct | None:
+            spaces = {row.memory.namespace for row in unknown}
+            came = {space: arrived(tx.connection, since, space, tx.now) for space in spaces}
+            if any(said_by(row, came[row.memory.namespace], similarity) for row in unknown):
+                return None
+            known = {} if duplicates == "keep" else places
+            memories, new = self._distinct(tx, prepared, known, merge=duplicates == "merge")
+            return Distinct(memories=memories, duplicates=tuple(found), stored=new)
+
+        return self._database.write(work)
 
     def _distinct(
         self, tx: SqlTransaction, prepared: Prepared, known: Mapping[int, Duplicate], *, merge: bool

@@ -11,7 +11,7 @@ from ums_core.records import Hit, Memory, Namespace, Query
 from ums_core.records.distinct import Duplicate
 from ums_core.records.memory import TEXT
 
-__all__ = ["duplicates_of", "fingerprint"]
+__all__ = ["duplicates_of", "fingerprint", "said_by"]
 
 # So many of the nearest are looked at: those of other namespaces below, or of other levels, are no duplicates.
 _LOOKED_AT = 16
@@ -45,6 +45,19 @@ def duplicates_of(rows: Sequence[Row], search: Search, same: Same, similarity: f
         else:
             found.append(Duplicate(draft=place, id=known[0], similarity=known[1], exact=known[2]))
     return found
+
+
+def said_by(row: Row, memories: Sequence[Memory], similarity: float) -> bool:
+    """Whether one of these memories, which carry their vectors, says what a row says."""
+    words, vector = fingerprint(row.memory.text), _vector(row)
+    others = [other for other in memories if _comparable(other, row.memory)]
+    if words and any(fingerprint(other.text) == words for other in others):
+        return True
+    if vector is None:
+        return False
+    single = [other.passages[0] for other in others if len(other.passages) == 1]
+    near = [passage.vector for passage in single if passage.modality == TEXT]
+    return any(float(np.asarray(each, np.float32) @ vector) >= similarity for each in near)
 
 
 _Known = tuple[str, float, bool]

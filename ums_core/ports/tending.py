@@ -25,7 +25,8 @@ class Tending(Protocol):
 
         A duplicate has the same words, case and spacing aside, or a vector that is nearly the same; of a text in
         several passages only words are compared. Of two drafts in a batch, the first one counts as known. Looked for
-        among the sixteen nearest under the namespace, before it is written: two callers at one moment may both store.
+        among the sixteen nearest under the namespace, and, in the transaction that writes, among all that was stored
+        meanwhile: of two callers at one moment, whatever their process, one stores.
 
         Args:
             drafts: any number.

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import numpy.typing as npt
 
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.records import Memory, Namespace, Passage
+from ums_core.records.match import micros
 from ums_core.storage.connect import Connection
-from ums_core.storage.table import COLUMNS, ORDINAL_BITS, chunked, decode
+from ums_core.storage.table import COLUMNS, ORDINAL_BITS, chunked, decode, encode_namespace
 from ums_core.storage.vectors import unpack
 
-__all__ = ["find_nid", "identities", "read_bindings", "read_memories", "rows_of", "vectors_of"]
+__all__ = ["arrived", "find_nid", "identities", "read_bindings", "read_memories", "rows_of", "vectors_of"]
 
 
 def find_nid(connection: Connection, path: str) -> int | None:
@@ -44,6 +46,21 @@ def read_memories(
             memory = memories[str(values[3])]
             memories[memory.id] = _with_vectors(memory, held.get(values[0], []))
     return [memories.get(id_) for id_ in ids]
+
+
+def arrived(connection: Connection, hi: int, namespace: Namespace, now: datetime) -> list[Memory]:
+    """The memories of one namespace in versions that came after a row id, with vectors; what has expired is left out.
+
+    Costs a look at every version after it.
+    """
+    nid = find_nid(connection, encode_namespace(namespace))
+    # By the row id alone, of which there are few: the index on namespaces would be a pass over the whole one.
+    found = connection.execute(
+        "SELECT id FROM main.memories WHERE rid > ? AND +nid IS ? AND (expires_at IS NULL OR expires_at > ?)",
+        (hi, nid, micros(now)),
+    ).fetchall()
+    memories = read_memories(connection, [id_ for (id_,) in found], (namespace, nid), vectors=True)
+    return [memory for memory in memories if memory is not None]
 
 
 def vectors_of(
