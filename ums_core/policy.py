@@ -43,11 +43,11 @@ QUERY_LEAVES = frozenset(
 DRAFT_LEAVES = frozenset(
     {"text", "embedding", "passages", "modality", "role", "tags", "metadata", "level"}
     | {"importance", "emotional_intensity", "valence", "expires_at", "final", "occurred_at"}
-    | {"pinned", "ttl_s", "valid_from"}
+    | {"pinned", "ttl_s", "valid_from", "caption"}
 )
 # What a personal memory is promoted with in strict mode: what it says and how it weighs. Its labels and vectors were
-# made for the device; whoever redacts it may give it new ones.
-PROMOTED_LEAVES = DRAFT_LEAVES - {"embedding", "passages", "modality", "tags", "metadata"}
+# made for the device, and its caption by a machine; whoever redacts it may give it new ones.
+PROMOTED_LEAVES = DRAFT_LEAVES - {"embedding", "passages", "modality", "tags", "metadata", "caption"}
 # They tell another machine which memory somebody used.
 LINKING_VERBS = frozenset({"mark_access", "reinforce"})
 
@@ -90,7 +90,8 @@ def promoted(memory: Memory, mode: PrivacyMode) -> Draft:
     """
     names = PROMOTED_LEAVES
     if mode == "standard":
-        names = names | {"namespace", "tags", "metadata", "speaker", "session", "position", "source_ids", "created_at"}
+        names = names | {"namespace", "tags", "metadata", "caption", "speaker", "session", "position", "source_ids"}
+        names = names | {"created_at"}
     values = _only(memory, names)
     if not memory.text.strip():
         # Without words there are only the vectors to promote.

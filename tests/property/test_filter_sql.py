@@ -25,7 +25,7 @@ NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 COLUMNS = (
     "id TEXT, text TEXT, role TEXT, tags TEXT, metadata TEXT, level INT, modality TEXT, importance REAL, "
     "emotional_intensity REAL, valence REAL, created_at INT, updated_at INT, last_accessed_at INT, expires_at INT, "
-    "source_ids TEXT, final INT, speaker TEXT, session TEXT, position INT, occurred_at INT, "
+    "source_ids TEXT, final INT, speaker TEXT, caption TEXT, session TEXT, position INT, occurred_at INT, "
     "pinned INT, accesses INT, valid_from INT"
 )
 NAMES = [column.split()[0] for column in COLUMNS.split(", ")]
@@ -122,6 +122,7 @@ memories = st.builds(
     source_ids=label_lists,
     final=st.booleans(),
     speaker=st.none() | labels,
+    caption=st.none() | words,
     session=st.none() | labels,
     position=st.sampled_from([None, 0, 1, 2**53 + 1, 2**63 - 1]),
     occurred_at=st.sampled_from([None, *MOMENTS]),

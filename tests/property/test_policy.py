@@ -131,7 +131,7 @@ def stored(draft: Draft) -> Memory:
 
 def test_a_promoted_memory_says_what_it_says_and_no_more() -> None:
     ties: dict[str, Any] = {"namespace": ("users", SECRET), "id": SECRET, "tags": (SECRET,), "metadata": {"by": SECRET}}
-    ties |= {"speaker": SECRET, "session": SECRET, "source_ids": (SECRET,), "position": 4}
+    ties |= {"speaker": SECRET, "session": SECRET, "source_ids": (SECRET,), "position": 4, "caption": SECRET}
     memory = stored(Draft(text="water boils at 100 degrees", importance=0.9, role="user", **ties))
     draft = promoted(memory, "strict")
     assert_only(draft, memory_like(memory), PROMOTED_LEAVES | {"channel"})

@@ -243,6 +243,17 @@ def _interrupt() -> None:
     raise InterruptedError
 
 
+def test_what_has_a_caption_in_place_of_a_text_is_embedded_and_moves(opened: Open) -> None:
+    store = opened("hashing:32")
+    store.add([Draft(id="a", caption="a red kayak"), Draft(id="b", text="see this", caption="a windmill")])
+    assert [memory.passages for memory in store.scan().memories] == [(Passage(text="a red kayak"),), (Passage(),)]
+    assert store.search(Query(text="a red kayak", mode="vector"))[0].similarity == pytest.approx(1.0, abs=1e-5)
+    assert store.reembed("hashing:64") == 2
+    assert store.search(Query(text="a red kayak", mode="vector"))[0].similarity == pytest.approx(1.0, abs=1e-5)
+    store.update([Patch(id="a", changes={"caption": "a green canoe"})])
+    assert store.search(Query(text="a green canoe", mode="vector"))[0].similarity == pytest.approx(1.0, abs=1e-5)
+
+
 def test_a_vector_without_words_cannot_move(opened: Open) -> None:
     store = opened(dim=4)
     store.add([Draft(embedding=[1, 0, 0, 0]), Draft(text="with words", embedding=[0, 1, 0, 0])])

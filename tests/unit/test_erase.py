@@ -56,18 +56,20 @@ def test_a_receipt_holds_no_word_of_what_was_erased(tmp_path: Path) -> None:
     assert not [word for word in (*TOLD.split(), "Almeida") if len(word) > 4 and word in said]
 
 
-@pytest.mark.parametrize("kind", ["text", "metadata", "vector", "passage", "short"])
+@pytest.mark.parametrize("kind", ["text", "caption", "metadata", "vector", "passage", "short"])
 def test_a_copy_that_was_kept_is_found(tmp_path: Path, kind: str) -> None:
     vector = np.random.default_rng(1).normal(size=16).astype(np.float32)
     vector /= np.linalg.norm(vector)
     with opened(tmp_path) as store:
         draft = Draft(
             id="a", text=TOLD, metadata={"note": "nobody else knows"}, speaker="Filomena",
+            caption="Filomena beside a green door",
             passages=(Passage(text="what only the passage says", vector=vector),),
         )  # fmt: skip
         store.add([draft])
         kept = {
             "text": TOLD.encode(),
+            "caption": b"Filomena beside a green door",
             "metadata": b'{"note":"nobody else knows"}',
             "vector": store.get(["a"], vectors=True)[0].passages[0].vector.tobytes(),  # type: ignore[union-attr]
             "passage": b"what only the passage says",

@@ -266,7 +266,12 @@ def test_an_empty_text_is_present() -> None:
 
 
 def test_every_field_of_a_memory_can_be_named() -> None:
-    assert {field for field in FIELDS if holds(field, "exists")} == FIELDS - {"expires_at", "speaker", "valid_from"}
+    assert {field for field in FIELDS if holds(field, "exists")} == FIELDS - {
+        "expires_at",
+        "speaker",
+        "valid_from",
+        "caption",
+    }
 
 
 YES, NO = Filter.where("id", "eq", "m1"), Filter.where("id", "ne", "m1")

@@ -100,6 +100,13 @@ def test_json_lines_give_every_field_and_keep_what_they_do_not_know() -> None:
     assert third.occurred_at == datetime(2026, 3, 2, tzinfo=UTC)
 
 
+def test_a_picture_without_a_word_is_its_caption() -> None:
+    chat = '{"title": "t", "messages": [{"from": "Ana", "text": "", "caption": "a kayak"}, {"from": "Bo", "text": ""}]}'
+    assert [(draft.text, draft.caption, draft.speaker) for draft in read(chat, "a.json")] == [("", "a kayak", "Ana")]
+    (line,) = read('{"text": "look", "caption": "a heron"}', "a.jsonl")
+    assert (line.text, line.caption) == ("look", "a heron")
+
+
 def test_markdown_gives_a_memory_a_section_with_the_headings_above_it() -> None:
     drafts = read(MARKDOWN, "notes.md")
     assert [(draft.text.splitlines()[0], draft.position, draft.metadata["headings"]) for draft in drafts] == [

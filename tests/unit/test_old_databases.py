@@ -5,7 +5,7 @@ from pathlib import Path
 
 from old_schemas import taken_back
 
-from ums_core import Draft, UnifiedSettings, open_store
+from ums_core import Draft, Patch, Query, UnifiedSettings, open_store
 from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME
 
 
@@ -26,6 +26,19 @@ def test_what_texts_do_with_words_is_told_anew(tmp_path: Path) -> None:
     found = connection.execute("SELECT id, asks FROM memories ORDER BY id").fetchall()
     connection.close()
     assert found == [("a", ASKS | ENDS_ASKING | FIRST_PERSON | NAMES_TIME), ("b", 0), ("c", 0)]
+
+
+def test_captions_may_be_added_to_what_had_none(tmp_path: Path) -> None:
+    settings = UnifiedSettings.for_testing(database={"url": f"sqlite:///{tmp_path}/memory.db"})
+    with open_store(settings) as store:
+        store.add([Draft(id=id_, text="Look at that!") for id_ in "ab"])
+        store.delete(["b"])
+    taken_back(tmp_path / "memory.db", 5)
+    with open_store(settings) as store:
+        assert store.get(["a"])[0].caption is None  # type: ignore[union-attr]
+        store.update([Patch(id="a", changes={"caption": "a red kayak"})])
+        assert [hit.memory.id for hit in store.search(Query(text="kayak", mode="keyword"))] == ["a"]
+        assert store.verify() == []
 
 
 def test_the_key_of_receipts_moves_to_the_secrets(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def draft(n: int) -> Draft:
         metadata={"n": n, "deep": {"kind": "odd" if n % 2 else "even"}},
         speaker="Quillemont",
         session="talk-9",
+        caption=f"a barnacle on rock {n}",
     )
 
 
@@ -77,6 +78,8 @@ def assert_whole(store: LocalStore, count: int = 12) -> None:
     found = store.search(Query(text="crossing zebras", mode="keyword", k=100))
     assert {hit.memory.id for hit in found} == {f"{n}" for n in range(count)}
     assert [hit.memory.id for hit in store.search(Query(text="7", mode="keyword", k=100))] == ["7"]
+    assert len(store.search(Query(text="barnacles", mode="keyword", k=100))) == count
+    assert store.count(filter={"caption": "a barnacle on rock 3"}) == 1
     assert store.count(filter={"deep.kind": "odd"}) == count // 2
     assert store.count(filter={"tags": {"$contains": "wild"}, "role": "user"}) == count // 3
     assert store.count(filter={"session": "talk-9"}) == count

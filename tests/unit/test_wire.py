@@ -76,6 +76,7 @@ def drafts() -> st.SearchStrategy[Draft]:
         "id": LABEL,
         "role": LABEL,
         "speaker": LABEL,
+        "caption": TEXT,
         "session": LABEL,
         "tags": st.lists(LABEL, max_size=3).map(tuple),
         "metadata": st.dictionaries(LABEL, JSON, max_size=3),

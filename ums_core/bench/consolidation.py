@@ -14,7 +14,6 @@ import numpy as np
 from ums_core import Draft, LocalStore, Memory, Query, UnifiedSettings, open_store
 from ums_core.bench.locomo_data import Conversation, Question, load
 from ums_core.bench.metrics import recall_at_k
-from ums_core.bench.rankers import spoken
 from ums_core.bench.report import print_table
 from ums_core.errors import InvalidInput
 from ums_core.pipeline.summarize import STRATEGIES
@@ -115,7 +114,8 @@ def _told(conversation: Conversation, embedder: str | None) -> Iterator[LocalSto
             store.add(
                 [
                     Draft(
-                        text=spoken(turn),
+                        text=turn.text.strip(),
+                        caption=turn.caption or None,
                         id=turn.dia_id,
                         speaker=turn.speaker or None,
                         session=turn.session or None,
@@ -124,7 +124,7 @@ def _told(conversation: Conversation, embedder: str | None) -> Iterator[LocalSto
                         created_at=turn.occurred_at,
                     )
                     for turn in conversation.turns
-                    if spoken(turn)
+                    if turn.text.strip() or turn.caption
                 ]
             )
             yield store

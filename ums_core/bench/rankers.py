@@ -12,7 +12,7 @@ from ums_core.bench.locomo_data import Conversation, Turn
 from ums_core.errors import MissingExtra
 from ums_core.ranking.rrf import rrf
 
-__all__ = ["DEPTH", "DRAWS", "Bm25Ranker", "RandomRanker", "Ranker", "RrfRanker", "UmsRanker", "UmsView", "spoken"]
+__all__ = ["DEPTH", "DRAWS", "Bm25Ranker", "RandomRanker", "Ranker", "RrfRanker", "UmsRanker", "UmsView"]
 
 DEPTH = 200
 DRAWS = 10
@@ -69,7 +69,8 @@ class UmsRanker:
         self._store.add(
             [
                 Draft(
-                    text=spoken(turn),
+                    text=turn.text.strip(),
+                    caption=turn.caption or None,
                     id=turn.dia_id,
                     namespace=self._namespace,
                     role=turn.role,
@@ -79,7 +80,7 @@ class UmsRanker:
                     occurred_at=turn.occurred_at,
                 )
                 for turn in conversation.turns
-                if spoken(turn)
+                if turn.text.strip() or turn.caption
             ]
         )
 
@@ -218,11 +219,6 @@ class RandomRanker:
 
     def close(self) -> None:
         """Nothing to let go of."""
-
-
-def spoken(turn: Turn) -> str:
-    """The turn as it is remembered: what was said, and what the photo showed."""
-    return f"{turn.text} [shares a photo: {turn.caption}]".strip() if turn.caption else turn.text.strip()
 
 
 def _dated(turn: Turn) -> str:

@@ -103,7 +103,7 @@ def _line(hit: Hit, *side: str) -> tuple[str, ...]:
         memory.speaker or memory.role or "",
         label(memory.namespace),
         memory.id,
-        memory.text,
+        memory.text or memory.caption or "",
     )
 
 
@@ -117,5 +117,13 @@ def _print_explained(hits: Sequence[Hit]) -> None:
         signals = hit.signals or {}
         bar = "".join(signs[name] * round(_BAR * max(0.0, signals.get(name, 0.0)) / (most or 1.0)) for name in names)
         numbers = [f"{signals[name]:+.2f}" if name in signals else "" for name in names]
-        lines.append((f"{hit.score:.3f}", *numbers, bar, hit.memory.speaker or hit.memory.role or "", hit.memory.text))
+        lines.append(
+            (
+                f"{hit.score:.3f}",
+                *numbers,
+                bar,
+                hit.memory.speaker or hit.memory.role or "",
+                hit.memory.text or hit.memory.caption or "",
+            )
+        )
     print_table(("score#", *(f"{name} {signs[name]}#" for name in names), "bar", "who", "text"), lines)

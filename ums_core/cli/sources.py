@@ -220,7 +220,7 @@ def _exported(text: str, source: str) -> Iterator[Draft]:
         position = 0
         for turn in turns:
             entry = {**turn, "text": _words(turn)} if isinstance(turn, Mapping) else turn
-            if isinstance(entry, Mapping) and not entry["text"].strip():
+            if isinstance(entry, Mapping) and not (entry["text"].strip() or entry.get("caption")):
                 continue
             yield _draft(_without_ids(entry), f"{label!r} in {source}", session=label, position=position)
             position += 1

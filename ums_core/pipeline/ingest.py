@@ -170,7 +170,8 @@ class Ingest:
         if self.embedder is None:
             return [passage for passage in draft.passages if passage.vector is not None]
         if not draft.passages and not draft.text.strip():
-            return []
+            said = draft.caption or ""
+            return self._pieces(Passage(text=said), said) if said.strip() else []
         out: list[Passage] = []
         for passage in whole:
             words = passage.of(draft.text)
@@ -312,6 +313,7 @@ def _memory(draft: Draft, passages: Sequence[Passage], now: datetime) -> Memory:
         pinned=draft.pinned,
         ttl_s=draft.ttl_s,
         valid_from=draft.valid_from,
+        caption=draft.caption,
     )
 
 

@@ -32,7 +32,7 @@ def patched(transaction: Transaction, patches: Sequence[Patch]) -> list[Draft]:
                 raise MemoryNotFound(f"no memory {patch.id!r} in namespace {patch.namespace!r}; nothing was changed")
             draft = _draft_of(memory)
         changes: dict[str, Any] = dict(patch.changes)
-        if _CONTENT & set(changes):
+        if _CONTENT & set(changes) or ("caption" in changes and _embeds_caption(draft)):
             # The passages belong to the former content.
             changes = {"passages": (), "embedding": None} | changes
         if "ttl_s" in changes:
@@ -40,6 +40,12 @@ def patched(transaction: Transaction, patches: Sequence[Patch]) -> list[Draft]:
             changes = {"expires_at": None} | changes
         drafts[identity] = replace(draft, **changes)
     return [drafts[patch.namespace, patch.id] for patch in patches]
+
+
+def _embeds_caption(draft: Draft) -> bool:
+    """Whether the passages are those of a caption that stands in place of a text."""
+    said = None if draft.text.strip() else draft.caption
+    return said is not None and any(passage.text and passage.text in said for passage in draft.passages)
 
 
 def _draft_of(memory: Memory) -> Draft:

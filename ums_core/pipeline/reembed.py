@@ -60,7 +60,9 @@ def reembed(aside: Aside, ingest: Ingest, identity: EmbedderIdentity, progress: 
         )
 
     def embedded(rows: Sequence[tuple[int, Memory]]) -> list[Kept]:
-        prepared = ingest.prepare([Draft(text=memory.text, passages=_wanted(memory)) for _, memory in rows])
+        prepared = ingest.prepare(
+            [Draft(text=memory.text, caption=memory.caption, passages=_wanted(memory)) for _, memory in rows]
+        )
         return [(rid, row.memory.passages, row.vectors) for (rid, _), row in zip(rows, prepared.rows, strict=True)]
 
     while rows := aside.pending(BATCH):

@@ -93,6 +93,8 @@ class Rereading:
 
 
 def readable(memory: Memory, passage: int) -> str:
-    """What is read of a memory: who says what, as far as the passage goes."""
+    """What is read of a memory: who says what, as far as the passage goes, and what the picture shows."""
     text = memory.passages[passage].of(memory.text) if memory.passages else memory.text
+    if memory.caption and memory.caption != text:
+        text = f"{text} {memory.caption}".lstrip()
     return f"{memory.speaker}: {text}" if memory.speaker else text

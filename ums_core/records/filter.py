@@ -31,7 +31,7 @@ OPERATORS = (
 TIME_FIELDS = frozenset({"created_at", "updated_at", "last_accessed_at", "expires_at", "occurred_at", "valid_from"})
 FIELDS = TIME_FIELDS | {
     *("id", "text", "role", "tags", "level", "modality", "importance", "emotional_intensity", "valence"),
-    *("source_ids", "final", "speaker", "session", "position", "pinned", "accesses"),
+    *("source_ids", "final", "speaker", "session", "position", "pinned", "accesses", "caption"),
 }
 
 _SWITCHES = frozenset({"exists", "is_empty"})

@@ -96,6 +96,8 @@ class Draft:
         pinned: never forgotten.
         ttl_s: seconds that it is kept, from now on, unless ``expires_at`` says another moment; greater than 0.
         valid_from: since when it is true, where that is not since it was stored.
+        caption: what a picture that came with it shows, in words; the words find it as those of the text do. It is
+            embedded only where there is no text.
         channel: where a dual store puts it: ``personal`` stays on the device. A store of one place does not look at it.
 
     Raises:
@@ -126,11 +128,14 @@ class Draft:
     pinned: bool = False
     ttl_s: float | None = None
     valid_from: datetime | None = None
+    caption: str | None = None
     channel: Literal["personal", "global"] = "personal"
 
     def __post_init__(self) -> None:
         """Check every field once, and copy what could be changed behind our back."""
         check_text(self.text, "text")
+        if self.caption is not None:
+            check_text(self.caption, "caption")
         put = object.__setattr__
         if self.namespace or not isinstance(self.namespace, tuple):
             put(self, "namespace", check_namespace(self.namespace))
@@ -178,7 +183,8 @@ class Draft:
                 raise InvalidField(f"passages must be Passage objects, got {type(passage).__name__}")
         if self.passages and self.embedding is not None:
             raise InvalidField("give either embedding or passages, not both; put the vector into a Passage")
-        if not self.text.strip() and self.embedding is None and not self.passages and not self.metadata:
+        said = self.text.strip() or (self.caption or "").strip()
+        if not said and self.embedding is None and not self.passages and not self.metadata:
             raise InvalidText("a memory needs a text, a vector or metadata; this one has nothing to be found by")
 
 
@@ -230,6 +236,7 @@ class Memory:
     archived: Archived | None = None
     under: str | None = None
     batch: str | None = None
+    caption: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from ums_core.records.match import micros
 from ums_core.storage.allowed import condition_sql
 from ums_core.storage.connect import Connection, load_driver
 from ums_core.storage.database import Database
-from ums_core.storage.keyword import TOKENIZER, question_words, quoted, terms_of
+from ums_core.storage.keyword import SOURCE, TOKENIZER, WORDED, question_words, quoted, terms_of
 from ums_core.storage.table import ARCHIVED_COLUMNS, ORDINAL_BITS, chunked, decode_archived, decode_namespace
 from ums_core.storage.vectors import unpack_all
 
@@ -56,8 +56,7 @@ class SqlBygone:
         lengths: dict[int, int] = {}
         with self._database.reader() as connection:
             rows = connection.execute(
-                "SELECT m.telling, m.rid, m.nid, m.text, m.speaker, m.occurred_at FROM archived m "
-                f"WHERE {sql} AND m.text != ''",
+                f"SELECT telling, {SOURCE} FROM archived m WHERE {sql} AND {WORDED}",
                 values,
             )
             found = _holding(_terms(rows, lengths), question_words(text))
@@ -96,7 +95,7 @@ def _where(wanted: Wanted, now: datetime) -> tuple[str, list[object]]:
 def _terms(rows: Connection, lengths: dict[int, int]) -> Iterator[tuple[int, str, str]]:
     while part := rows.fetchmany(_BLOCK):
         for telling, *row in part:
-            rid, text, about, _ = terms_of(*row)
+            rid, text, about, _ = terms_of(row)
             lengths[rid] = telling
             yield rid, text, about
 

@@ -126,7 +126,7 @@ def _beside(path: Path) -> list[Path]:
 
 def _pieces(memory: Memory) -> Iterator[bytes]:
     yield memory.text.encode()
-    yield from (value.encode() for value in (memory.speaker, memory.session, *memory.tags) if value)
+    yield from (value.encode() for value in (memory.caption, memory.speaker, memory.session, *memory.tags) if value)
     yield from (passage.text.encode() for passage in memory.passages if passage.text)
     if memory.metadata:
         yield json.dumps(memory.metadata, ensure_ascii=False, separators=(",", ":")).encode()
@@ -135,7 +135,7 @@ def _pieces(memory: Memory) -> Iterator[bytes]:
 def _living(connection: Connection) -> Iterator[bytes]:
     """All that rows hold, as the bytes that stand in the file."""
     for table in _ROWS:
-        for row in connection.execute(f"SELECT text, speaker, session, tags, metadata, spans FROM {table}"):
+        for row in connection.execute(f"SELECT text, caption, speaker, session, tags, metadata, spans FROM {table}"):
             yield "\0".join(value for value in row if value).encode()
     for table in (*_VECTORS, "kv"):
         column = "value" if table == "kv" else "vector"

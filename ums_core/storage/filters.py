@@ -40,8 +40,8 @@ _FAST = frozenset({*_COMPARISONS, *_WORD_TESTS, "in"})
 _ATOMS: dict[object, str] = {None: "null", True: "true", False: "false"}
 
 _LABELS = frozenset({"tags", "source_ids"})
-_WORDS = frozenset({"id", "text", "role", "modality", "speaker", "session"})
-_NULLABLE = frozenset({"role", "speaker", "session", "position", "expires_at", "occurred_at", "valid_from"})
+_WORDS = frozenset({"id", "text", "role", "modality", "speaker", "session", "caption"})
+_NULLABLE = frozenset({"role", "speaker", "session", "position", "expires_at", "occurred_at", "valid_from", "caption"})
 _FLAGS = frozenset({"final", "pinned"})
 _METADATA = "metadata"
 _COLUMNS = (*sorted(FIELDS), _METADATA)

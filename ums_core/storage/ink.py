@@ -108,7 +108,7 @@ def _content(values: Sequence[Any]) -> bytes:
     """What a row says, as bytes that no other content has, the same of what is written and of what is read back."""
     (
         _, _, nid, id_, text, role, tags, metadata, level, modality, importance, emotional_intensity, valence, created,
-        updated, _, _, source_ids, _, speaker, session, position, occurred, _, pinned, _, valid_from, ttl, *_,
+        updated, _, _, source_ids, _, speaker, session, position, occurred, _, pinned, _, valid_from, ttl, caption, *_,
     ) = values  # fmt: skip
     numbers = _NUMBERS.pack(
         nid, level, created, updated, pinned,
@@ -123,7 +123,7 @@ def _content(values: Sequence[Any]) -> bytes:
         # SQLite keeps no negative zero.
         importance + 0.0, emotional_intensity + 0.0, valence + 0.0,
     )  # fmt: skip
-    # Of the last three, JSON or nothing, each ends where the next one begins.
+    # Of tags, metadata and sources, JSON or nothing, each ends where the next one begins, and all else is the caption.
     texts = (
         id_,
         text,
@@ -134,5 +134,6 @@ def _content(values: Sequence[Any]) -> bytes:
         tags or "",
         metadata or "",
         source_ids or "",
+        *(() if caption is None else (caption,)),
     )
     return numbers + "\0".join(texts).encode()

@@ -6,13 +6,16 @@ column ``scope`` holds the namespace as a term, so that a search within few name
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ums_core.ranking.words import telling, words
 from ums_core.storage.connect import Connection
 
 __all__ = [
     "MAX_LIMIT",
+    "SOURCE",
     "TOKENIZER",
+    "WORDED",
     "Terms",
     "create_terms",
     "question_words",
@@ -25,6 +28,9 @@ __all__ = [
 Terms = tuple[int, str, str, str]
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
+# What the words come from, of ``memories`` or ``archived``; a row without the first two of these texts has none.
+SOURCE = "rid, nid, text, caption, speaker, occurred_at"
+WORDED = "(text != '' OR caption != '')"
 _INSERT = "INSERT INTO terms (rowid, body, about, scope) VALUES (?, ?, ?, ?)"
 _REMOVE = "INSERT INTO terms (terms, rowid, body, about, scope) VALUES ('delete', ?, ?, ?, ?)"
 _MAX_WORDS = 64
@@ -41,12 +47,17 @@ def create_terms(connection: Connection, *, secure: bool) -> None:
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('terms', ?)", ("secure" if secure else "plain",))
 
 
-def terms_of(rid: int, nid: int, text: str, speaker: str | None, occurred_at: int | None) -> Terms:
-    """The words of a memory: its text, who said it and when, and its namespace."""
+def terms_of(row: Sequence[Any]) -> Terms:
+    """The words of a memory: its text and caption, who said it and when, and its namespace.
+
+    Args:
+        row: the values of ``SOURCE``.
+    """
+    rid, nid, text, caption, speaker, occurred_at = row
     about = speaker or ""
     if occurred_at is not None:
         about = f"{about} {_EPOCH + timedelta(microseconds=occurred_at):%d %B %Y}".lstrip(" 0")
-    return rid, text, about, f"ns{nid}"
+    return rid, f"{text}\n{caption}" if caption else text, about, f"ns{nid}"
 
 
 def write_terms(connection: Connection, rows: Sequence[Terms]) -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from ums_core.errors import DatabaseTooNew, NotADatabase, WrongKey
 from ums_core.storage.connect import Connection
-from ums_core.storage.keyword import Terms, create_terms, terms_of, write_terms
+from ums_core.storage.keyword import SOURCE, WORDED, Terms, create_terms, terms_of, write_terms
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "agree_on_terms", "check", "fill_terms", "migrate"]
 
@@ -142,8 +142,10 @@ _HISTORY = (
     "CREATE INDEX history_who ON history (who)",
 )
 
+_CAPTIONS = tuple(f"ALTER TABLE {table} ADD COLUMN caption TEXT" for table in ("memories", "archived"))
+
 # A step runs before any view of field mode stands in front of a table, and so finds no text in a sealed column.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE, _SECRETS, _HISTORY)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE, _SECRETS, _HISTORY, _CAPTIONS)
 
 
 def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_id: str | None = None) -> str:
@@ -203,9 +205,9 @@ def agree_on_terms(connection: Connection, *, secure: bool) -> None:
 
 def fill_terms(connection: Connection, hide: Hide = list) -> None:
     """Write the terms of every row into a table that has none."""
-    rows = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE text != ''")
+    rows = connection.execute(f"SELECT {SOURCE} FROM memories WHERE {WORDED}")
     while part := rows.fetchmany(_BATCH):
-        write_terms(connection, hide([terms_of(*row) for row in part]))
+        write_terms(connection, hide([terms_of(row) for row in part]))
 
 
 def check(connection: Connection, path: Path) -> int:

@@ -30,6 +30,12 @@ _HAS_TEXT_VECTOR = (
     "(SELECT 1 FROM json_each(m.spans) WHERE json_extract(value, '$[0]') = 'text') OR m.spans = '[]')"
 )
 
+# Words to embed: a text, a caption in place of one, or those of a passage.
+_HAS_WORDS = (
+    "(trim(m.text) != '' OR trim(coalesce(m.caption, '')) != '' OR EXISTS (SELECT 1 FROM json_each(m.spans) "
+    "WHERE json_extract(value, '$[0]') = 'text' AND json_extract(value, '$[3]') IS NOT NULL))"
+)
+
 
 def aim(connection: Connection, identity: EmbedderIdentity) -> int:
     """Note where a move goes, forget what was prepared for another embedder, and return how many rows are to do.
@@ -37,7 +43,7 @@ def aim(connection: Connection, identity: EmbedderIdentity) -> int:
     Rows that have a text vector but no words to embed are counted as -1 for the whole.
     """
     wordless = connection.execute(
-        f"SELECT 1 FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) = '' AND m.spans IS NULL LIMIT 1"
+        f"SELECT 1 FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR} AND m.spans IS NULL AND NOT {_HAS_WORDS} LIMIT 1"
     ).fetchone()
     if wordless is not None:
         return -1
@@ -51,7 +57,7 @@ def aim(connection: Connection, identity: EmbedderIdentity) -> int:
 def pending(connection: Connection, limit: int) -> list[tuple[int, Memory]]:
     """Rows that still need a new vector, at most ``limit``, oldest first."""
     rows = connection.execute(
-        f"SELECT {COLUMNS} FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR} AND trim(m.text) != '' "
+        f"SELECT {COLUMNS} FROM {_EVERY} m WHERE {_HAS_TEXT_VECTOR} AND {_HAS_WORDS} "
         "AND NOT EXISTS (SELECT 1 FROM reembedded r WHERE r.rid = m.rid) ORDER BY m.rid LIMIT ?",
         (limit,),
     ).fetchall()

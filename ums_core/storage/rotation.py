@@ -9,7 +9,7 @@ from ums_core.storage.codec import Codec
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.exclusive import rekey
-from ums_core.storage.keyword import remove_terms, terms_of, write_terms
+from ums_core.storage.keyword import SOURCE, remove_terms, terms_of, write_terms
 from ums_core.storage.sealed_columns import SEALED, SealedTable, rows_in, under_another_key
 from ums_core.storage.transaction import SqlTransaction
 
@@ -123,8 +123,7 @@ def _reseal(
 
 
 def _terms(connection: Connection, key: _Key) -> tuple[int, str, str, str]:
-    row = connection.execute("SELECT rid, nid, text, speaker, occurred_at FROM memories WHERE rid = ?", key).fetchone()
-    return terms_of(*row)
+    return terms_of(connection.execute(f"SELECT {SOURCE} FROM memories WHERE rid = ?", key).fetchone())
 
 
 def _left(connection: Connection, newest: str) -> int:

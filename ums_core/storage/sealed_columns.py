@@ -62,7 +62,7 @@ class SealedTable:
 _PATH = "(SELECT CAST(n.path AS BLOB) FROM main.namespaces n WHERE n.nid = {row}.nid)"
 
 _MEMORY = (_PATH, "CAST({row}.id AS BLOB)", "{row}.rid")
-_TEXTS = ("text", "role", "tags", "metadata", "source_ids", "speaker", "session", "spans")
+_TEXTS = ("text", "role", "tags", "metadata", "source_ids", "speaker", "session", "spans", "caption")
 
 SEALED: tuple[SealedTable, ...] = (
     SealedTable(

@@ -23,9 +23,8 @@ __all__ = [
     "INSERT",
     "INSERTED",
     "INSERT_PASSAGE",
-    "OCCURRED_AT",
     "ORDINAL_BITS",
-    "SPEAKER",
+    "SOURCE_PLACES",
     "LazyNamespaces",
     "chunked",
     "decode",
@@ -47,10 +46,10 @@ _NAMES = (
     *("rid", "birth", "nid", "id", "text", "role", "tags", "metadata", "level", "modality"),
     *("importance", "emotional_intensity", "valence", "created_at", "updated_at", "last_accessed_at", "expires_at"),
     *("source_ids", "final", "speaker", "session", "position", "occurred_at", "spans"),
-    *("pinned", "accesses", "valid_from", "ttl"),
+    *("pinned", "accesses", "valid_from", "ttl", "caption"),
 )
 INSERTED = (*_NAMES, "telling", "asks")
-SPEAKER, OCCURRED_AT = _NAMES.index("speaker"), _NAMES.index("occurred_at")
+SOURCE_PLACES = tuple(_NAMES.index(name) for name in ("rid", "nid", "text", "caption", "speaker", "occurred_at"))
 COLUMNS = ", ".join(f"m.{name}" for name in _NAMES)
 # Of the table ``archived m``: those of a memory, and what became of it.
 ARCHIVED_COLUMNS = f"{COLUMNS}, m.why, m.under, m.valid_to, m.batch"
@@ -113,6 +112,7 @@ def encode(row: Row, rid: int, birth: int, nid: int) -> tuple[object, ...]:
         memory.accesses,
         None if memory.valid_from is None else micros(memory.valid_from),
         None if memory.ttl_s is None else round(memory.ttl_s * 1e6),
+        memory.caption,
         *heard(memory.text),
     )
 
@@ -146,7 +146,7 @@ def _decoded(values: Sequence[Any], namespace: Namespace) -> Memory:
     (
         _, _, _, id_, text, role, tags, metadata, level, modality, importance, emotional_intensity, valence, created,
         updated, accessed, expires, source_ids, final, speaker, session, position, occurred, spans,
-        pinned, accesses, valid_from, ttl,
+        pinned, accesses, valid_from, ttl, caption,
     ) = values  # fmt: skip
     created_at = _EPOCH + timedelta(0, 0, created)
     memory = object.__new__(Memory)
@@ -185,6 +185,7 @@ def _decoded(values: Sequence[Any], namespace: Namespace) -> Memory:
             "archived": None,
             "under": None,
             "batch": None,
+            "caption": caption,
         },
     )
     return memory

@@ -23,9 +23,8 @@ from ums_core.storage.ink import Ink, Notes
 from ums_core.storage.pending import Pending
 from ums_core.storage.reading import find_nid, identities, read_bindings, read_memories, rows_of
 from ums_core.storage.table import (
-    OCCURRED_AT,
     ORDINAL_BITS,
-    SPEAKER,
+    SOURCE_PLACES,
     decode,
     encode,
     encode_namespace,
@@ -186,8 +185,8 @@ class SqlTransaction:
             pending.rows.append(encoded)
             passages = passages_of(final, rid, self._known.vector_type)
             pending.passages += passages
-            if memory.text:
-                pending.terms.append(keyword.terms_of(rid, nid, memory.text, memory.speaker, encoded[OCCURRED_AT]))
+            if memory.text or memory.caption:
+                pending.terms.append(keyword.terms_of([encoded[place] for place in SOURCE_PLACES]))
             stored.append(memory)
             self._note_vectors(final, rid, passages)
         self._notes.came(came)
@@ -244,11 +243,13 @@ class SqlTransaction:
         for values, passages in taken:
             rid = self._next
             self._next += 1
-            former, birth, nid, id_, text, *_ = values
+            former, birth, nid, id_, *_ = values
             self._notes.changed("restored", (nid, id_), birth, (former, rid), batch)
             pending.rows.append((rid, *values[1:]))
-            if text:
-                pending.terms.append(keyword.terms_of(rid, nid, text, values[SPEAKER], values[OCCURRED_AT]))
+            _, *said = (values[place] for place in SOURCE_PLACES)
+            terms = keyword.terms_of((rid, *said))
+            if terms[1]:
+                pending.terms.append(terms)
             for ordinal, (modality, vector) in enumerate(passages):
                 pending.passages.append(((rid << ORDINAL_BITS) + ordinal, modality, vector))
                 self._note(modality, rid, unpack(vector))
@@ -353,11 +354,8 @@ class SqlTransaction:
         if not found:
             return
         rids = [int(values[0]) for values in found]
-        terms = [
-            keyword.terms_of(rid, int(v[2]), str(v[4]), v[SPEAKER], v[OCCURRED_AT])
-            for rid, v in zip(rids, found, strict=True)
-            if v[4]
-        ]
+        terms = [keyword.terms_of([values[place] for place in SOURCE_PLACES]) for values in found]
+        terms = [each for each in terms if each[1]]
         if terms:
             if self._known.codec is not None:
                 terms = self._known.codec.hidden_as_written(self.connection, terms)

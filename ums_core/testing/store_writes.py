@@ -2,6 +2,7 @@
 
 # ruff: noqa: D102  # a test's name is the behaviour
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,6 +38,7 @@ FULL: dict[str, Any] = {
     "pinned": True,
     "ttl_s": 0.125,
     "valid_from": datetime(2000, 1, 1, tzinfo=UTC),
+    "caption": "a lighthouse\non a cliff",
 }
 SPOKEN: dict[str, Any] = {
     "speaker": "Wilhelmina",
@@ -236,6 +238,19 @@ class StoreWrites(StoreCase):
         assert store.delete(["a"]) == 1
         assert store.search(Query(text="zebra Wilhelmina kitchen June 2025", mode="keyword")) == []
         assert ids_of([hit.memory for hit in store.search(Query(vector=self.vector(1)))]) == ["b"]
+
+    def test_what_a_picture_shows_is_found_until_it_changes_or_goes(self, store: MemoryStore) -> None:
+        def found(words: str) -> list[str]:
+            return ids_of([hit.memory for hit in store.search(Query(text=words, mode="keyword"))])
+
+        shown = {"a": ("look", "a red kayak"), "b": ("look", "a heron"), "c": ("", "a grey windmill")}
+        store.add([replace(self.draft(id_, text=text), caption=caption) for id_, (text, caption) in shown.items()])
+        assert (found("kayak"), found("the windmills"), len(found("look"))) == (["a"], ["c"], 2)
+        assert ids_of(store.scan(filter={"caption": {"$contains": "red"}}).memories) == ["a"]
+        store.update([Patch(id="a", changes={"caption": "a green canoe"}), Patch(id="c", changes={"caption": None})])
+        assert (found("kayak"), found("canoe"), found("windmill")) == ([], ["a"], [])
+        assert store.delete(["a", "b"]) == 2
+        assert found("look canoe heron") == []
 
     def test_a_deleted_identity_can_be_stored_anew(self, store: MemoryStore) -> None:
         (first,) = store.add([self.draft("a", text="one")])

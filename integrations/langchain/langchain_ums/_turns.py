@@ -35,6 +35,7 @@ def line_of(hit: Hit, namespace: tuple[str, ...]) -> str:
         "when": (memory.occurred_at or memory.created_at).date().isoformat(),
         "from": memory.speaker or memory.role or "note",
         "text": memory.text,
+        **({"picture": memory.caption} if memory.caption else {}),
     }
     return json.dumps(told, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
@@ -45,7 +46,7 @@ def block_of(hits: Sequence[Hit], messages: Sequence[BaseMessage], namespace: tu
     block = _HEAD
     for hit in hits:
         longer = f"{block}{line_of(hit, namespace)}\n"
-        if hit.memory.text in present or not hit.memory.text.strip():
+        if hit.memory.text in present or not (hit.memory.text.strip() or hit.memory.caption):
             continue
         if count_tokens_approximately([SystemMessage(longer + _TAIL)]) > max_tokens:
             break

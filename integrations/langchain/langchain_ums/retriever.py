@@ -27,10 +27,11 @@ class UMSRetriever(BaseRetriever):
     Each option can also be given to one call, where it replaces the one given here:
     ``retriever.invoke("where does she live?", k=3, namespace=("users", "u1"))``.
 
-    A document's ``page_content`` is the memory's text and its ``id`` the memory's; with the option ``context``, the
-    turns before and after it in the conversation stand around it, one a line. Its ``metadata`` is the memory's own, and
-    under the reserved key ``ums`` where it comes from: ``score``, ``similarity``, ``namespace``, ``role``, ``speaker``,
-    ``session``, ``occurred_at`` and ``created_at`` in ISO 8601, ``tags``, and ``channel``.
+    A document's ``page_content`` is the memory's text, or its caption where it has none, and its ``id`` the memory's;
+    with the option ``context``, the turns before and after it in the conversation stand around it, one a line. Its
+    ``metadata`` is the memory's own, and under the reserved key ``ums`` where it comes from: ``score``, ``similarity``,
+    ``namespace``, ``role``, ``speaker``, ``caption``, ``session``, ``occurred_at`` and ``created_at`` in ISO 8601,
+    ``tags``, and ``channel``.
 
     One object serves any number of threads and event loops. It does not close the store.
 
@@ -124,11 +125,12 @@ def _document(hit: Hit) -> Document:
         "namespace": list(memory.namespace),
         "role": memory.role,
         "speaker": memory.speaker,
+        "caption": memory.caption,
         "session": memory.session,
         "occurred_at": None if memory.occurred_at is None else memory.occurred_at.isoformat(),
         "created_at": memory.created_at.isoformat(),
         "tags": list(memory.tags),
         "channel": hit.channel,
     }
-    text = "\n".join(turn.text for turn in (*hit.before, memory, *hit.after))
+    text = "\n".join(turn.text or turn.caption or "" for turn in (*hit.before, memory, *hit.after))
     return Document(id=memory.id, page_content=text, metadata={**memory.metadata, "ums": origin})

@@ -32,8 +32,8 @@ def test_a_document_says_what_it_is_and_where_it_comes_from(filled: LocalStore) 
     assert isinstance(origin.pop("score"), float)
     assert datetime.fromisoformat(origin.pop("created_at")).tzinfo is not None
     assert origin == {
-        "namespace": list(ADA), "role": "user", "speaker": "Ada", "session": "s1", "occurred_at": SAID.isoformat(),
-        "tags": ["home"], "channel": None,
+        "namespace": list(ADA), "role": "user", "speaker": "Ada", "caption": None, "session": "s1",
+        "occurred_at": SAID.isoformat(), "tags": ["home"], "channel": None,
     }  # fmt: skip
 
 

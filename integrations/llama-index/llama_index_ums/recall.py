@@ -30,7 +30,8 @@ def line(memory: Memory) -> str:
     """A memory with its provenance, such as ``[2025-03-01 user Ada, chat-7] I moved to Lisbon.``."""
     moment = memory.occurred_at or memory.created_at
     who = " ".join(part for part in (f"{moment:%Y-%m-%d}", memory.role, memory.speaker) if part)
-    return f"[{', '.join(part for part in (who, memory.session) if part)}] {memory.text}"
+    shown = f" (picture: {memory.caption})" if memory.caption else ""
+    return f"[{', '.join(part for part in (who, memory.session) if part)}] {memory.text}{shown}"
 
 
 def sayable(message: ChatMessage) -> str:

@@ -46,7 +46,7 @@ def test_a_node_says_what_it_is_and_where_it_comes_from(filled: LocalStore) -> N
     assert found.metadata == {"source": {"page": 3}}
     assert datetime.fromisoformat(origin.pop("created_at")).tzinfo is not None
     assert origin == {
-        "id": "m/1", "namespace": list(ADA), "role": "user", "speaker": "Ada", "session": "s1",
+        "id": "m/1", "namespace": list(ADA), "role": "user", "speaker": "Ada", "caption": None, "session": "s1",
         "occurred_at": SAID.isoformat(), "tags": ["home"],
     }  # fmt: skip
 

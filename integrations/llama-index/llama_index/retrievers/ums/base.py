@@ -24,11 +24,12 @@ _OPTIONS = frozenset(entry.name for entry in fields(Query)) - _ELSEWHERE
 class UMSRetriever(BaseRetriever):
     """The memories that answer a question as nodes, best first; a higher score is better.
 
-    A node's ``text`` is the memory's text; with the option ``context``, the turns before and after it in the
-    conversation stand around it, one a line. Its ``metadata`` is the memory's own, and under the reserved key ``ums``,
-    which no prompt and no embedding sees, where it comes from: ``id``, ``namespace``, ``role``, ``speaker``,
-    ``session``, ``occurred_at`` and ``created_at`` in ISO 8601, and ``tags``. One memory is the same node in every
-    answer, so that fusion can count it once. What ``UMSVectorStore`` added comes back as the node it was.
+    A node's ``text`` is the memory's text, or its caption where it has none; with the option ``context``, the turns
+    before and after it in the conversation stand around it, one a line. Its ``metadata`` is the memory's own, and under
+    the reserved key ``ums``, which no prompt and no embedding sees, where it comes from: ``id``, ``namespace``,
+    ``role``, ``speaker``, ``caption``, ``session``, ``occurred_at`` and ``created_at`` in ISO 8601, and ``tags``. One
+    memory is the same node in every answer, so that fusion can count it once. What ``UMSVectorStore`` added comes back
+    as the node it was.
 
     LlamaIndex drops nodes whose id it has seen, while the id of a memory is its own only within its namespace. So
     ``node_id`` is the namespace and the id, percent-encoded and joined by ``/``: ``users/u1%40example.org/7f3a``.
@@ -104,6 +105,7 @@ def _node(hit: Hit) -> NodeWithScore:
         "namespace": list(memory.namespace),
         "role": memory.role,
         "speaker": memory.speaker,
+        "caption": memory.caption,
         "session": memory.session,
         "occurred_at": None if memory.occurred_at is None else memory.occurred_at.isoformat(),
         "created_at": memory.created_at.isoformat(),
@@ -111,7 +113,7 @@ def _node(hit: Hit) -> NodeWithScore:
     }
     node = TextNode(
         id_="/".join(quote(label, safe="") for label in (*memory.namespace, memory.id)),
-        text="\n".join(turn.text for turn in (*hit.before, memory, *hit.after)),
+        text="\n".join(turn.text or turn.caption or "" for turn in (*hit.before, memory, *hit.after)),
         metadata={**memory.metadata, _ORIGIN: origin},
         excluded_llm_metadata_keys=[_ORIGIN],
         excluded_embed_metadata_keys=[_ORIGIN],
