@@ -15,7 +15,7 @@ import pytest
 from old_schemas import taken_back
 
 from ums_core import Draft, EnhancedMemoryStore, LocalStore, Patch, UnifiedSettings, acting_as, open_store
-from ums_core.errors import InvalidField, MemoryNotFound
+from ums_core.errors import InvalidField, MemoryNotFound, NotADatabase
 from ums_core.records.actor import actor
 from ums_core.records.lifecycle import Action, Change
 from ums_core.settings.database import url_of
@@ -229,6 +229,10 @@ TAMPERED = {
         "UPDATE journal SET link = (SELECT j.link FROM journal j WHERE j.seq = 5 - journal.seq) WHERE seq IN (2, 3)",
         "change 2 is not what was written",
     ),
+    "a kind in the journal": (
+        "UPDATE journal SET at = x'00' WHERE seq = 2",
+        "a row holds what was never written there",
+    ),
     "the end": ("DELETE FROM journal WHERE seq > 4", "row 5 is there, and no change brought it"),
     "a memory": (
         "UPDATE memories SET text = 'The boat sails at three.' WHERE id = 'c'",
@@ -255,6 +259,16 @@ def written(store: LocalStore) -> None:
     store.update([Patch(id="a", namespace=N, changes={"text": "At ten."})])
     store.forget(retain_fraction=0, namespace=N, where={"importance": {"$lt": 0.1}})
     store.add([draft("d")])
+
+
+def test_a_damaged_row_is_told(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        written(store)
+    with closing(sqlite3.connect(tmp_path / "memory.db")) as connection:
+        connection.execute("UPDATE journal SET at = 'x' WHERE seq = 1")
+        connection.commit()
+    with opened(tmp_path) as store, pytest.raises(NotADatabase):
+        store.history("a", namespace=N)
 
 
 @pytest.mark.parametrize("what", TAMPERED)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ums_core.channels.habits import Habits
 from ums_core.channels.tending import stored
-from ums_core.errors import InvalidNamespace, SealBroken, StoreClosed
+from ums_core.errors import InvalidNamespace, NotADatabase, SealBroken, StoreClosed
 from ums_core.pipeline.forget import Forget, Sparing
 from ums_core.pipeline.indexing import Indexes
 from ums_core.pipeline.ingest import Ingest, Prepared, new_id
@@ -155,7 +155,7 @@ class LocalLifecycle:
         said: list[str] = []
         try:
             said.extend(islice(doubts(self._database), _MOST_DOUBTS))
-        except SealBroken as error:
+        except (SealBroken, NotADatabase) as error:
             said.append(str(error))
         return said
 

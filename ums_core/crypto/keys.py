@@ -9,7 +9,7 @@ from ums_core.ports import Context
 
 __all__ = ["DataKey", "Purpose", "context_of", "new_database_id", "new_key_id"]
 
-Purpose: TypeAlias = Literal["pages", "files", "texts", "fields", "keywords", "audit", "anchor", "envelope"]
+Purpose: TypeAlias = Literal["pages", "files", "texts", "fields", "keywords", "anchor", "envelope"]
 
 _DATABASE_ID_DIGITS = 32
 _KEY_ID_DIGITS = 16

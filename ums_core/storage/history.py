@@ -13,7 +13,7 @@ from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.ink import DIGEST_BYTES, Ink
 from ums_core.storage.reading import find_nid
-from ums_core.storage.table import encode_namespace, moment
+from ums_core.storage.table import as_written, encode_namespace, moment
 
 __all__ = ["BLANK", "PUT", "Entry", "blotted", "changes_of", "entry_of", "prunable", "pruned", "salted"]
 
@@ -75,8 +75,9 @@ def changes_of(database: Database, id_: str, namespace: Namespace) -> list[Chang
 
     Raises:
         MemoryNotFound: there is no such memory, and nothing is known of one.
+        NotADatabase: there is what was never written, as on a damaged page.
     """
-    with database.snapshot(), database.reader() as connection:
+    with database.snapshot(), database.reader() as connection, as_written():
         nid = find_nid(connection, encode_namespace(namespace))
         past = _Past([], set(), set()) if nid is None else _past(connection, database.ink, nid, id_)
         if not past.births:

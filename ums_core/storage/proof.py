@@ -1,18 +1,18 @@
 """Whether a history is what was written, and memories are what it says of them."""
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from ums_core.errors import NotADatabase
 from ums_core.storage import journal
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.history import PUT, Entry
 from ums_core.storage.ink import Ink, Notes
-from ums_core.storage.table import COLUMNS
+from ums_core.storage.table import COLUMNS, as_written
 
 __all__ = ["doubts"]
 
@@ -23,12 +23,15 @@ def doubts(database: Database) -> Iterator[str]:
     The chain of changes is followed from where it begins, or was pruned, to its end; every memory is compared with the
     digest of what was written; and the rows that are there with those that came and did not go.
 
+    Raises:
+        NotADatabase: there is what was never written, as on a damaged page.
+
     Costs a pass over the journal and all rows, some 10 microseconds for each memory.
     """
     # Before the snapshot, which then holds at least as much.
     anchor = database.guard.anchor
     reached = None if anchor is None else anchor.read()
-    with database.snapshot() as head, database.reader() as connection:
+    with database.snapshot() as head, database.reader() as connection, as_written():
         if reached is not None and reached.seq > head.seq:
             yield f"the history ends with change {head.seq}, and had reached {reached.seq}: its end is missing"
         yield from _chain(connection, database.ink)
@@ -110,9 +113,9 @@ def _entries(connection: Connection) -> Iterator[tuple[Entry | None, int]]:
 
 def _digest(ink: Ink, values: Sequence[Any], salt: bytes) -> bytes:
     try:
-        return ink.digest(values, salt)
-    except (TypeError, ValueError, struct.error):
-        # It holds what was never written there.
+        with as_written():
+            return ink.digest(values, salt)
+    except NotADatabase:
         return b""
 
 

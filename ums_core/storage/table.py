@@ -1,14 +1,16 @@
 """Memories as rows: how one is written, and how it is read back."""
 
 import json
+import struct
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from ums_core.errors import NotADatabase
+from ums_core.errors import NotADatabase, UMSError
 from ums_core.ports.ledger import Row, TurnRow, VectorType
 from ums_core.ranking.words import heard
 from ums_core.records import Memory, Namespace, Passage
@@ -26,6 +28,7 @@ __all__ = [
     "ORDINAL_BITS",
     "SOURCE_PLACES",
     "LazyNamespaces",
+    "as_written",
     "chunked",
     "decode",
     "decode_archived",
@@ -135,6 +138,21 @@ def decode(values: Sequence[Any], namespace: Namespace) -> Memory:
     try:
         return _decoded(values, namespace)
     except (TypeError, ValueError, OverflowError) as error:
+        raise _damaged() from error
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Let what is read in a ``with`` block be what was written once.
+
+    Raises:
+        NotADatabase: it is not, as on a damaged page.
+    """
+    try:
+        yield
+    except UMSError:
+        raise
+    except (TypeError, ValueError, OverflowError, struct.error) as error:
         raise _damaged() from error
 
 
