@@ -10,6 +10,8 @@ import pytest
 from ums_core.bench import __main__ as cli
 from ums_core.bench.dialogue import Options, play
 from ums_core.bench.dialogue_data import START, conversation
+from ums_core.bench.report import draw, new_figure
+from ums_core.errors import InvalidInput
 
 pytestmark = pytest.mark.bench
 
@@ -61,7 +63,14 @@ def test_it_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert "60 turns in 6 months, seed 0" in out
     assert "months since the fact was last said" in out
     assert cli.main(["dialogue", "--turns", "0"]) == 2
-    assert cli.main(["dialogue", "--months", "0"]) == 2
+    for months in ("0", "inf", "1e9"):
+        assert cli.main(["dialogue", "--months", months]) == 2
+
+
+@pytest.mark.parametrize("name", ["nowhere/recall.png", "recall.what"])
+def test_a_plot_that_cannot_be_written_is_said_and_no_more(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidInput, match="the plot cannot be written"):
+        draw(new_figure(4), tmp_path / name)
 
 
 def test_what_was_merged_is_corrected_like_anything_else_and_read_through_its_summary() -> None:

@@ -87,6 +87,8 @@ def test_forget_says_which_and_why(db: Path) -> None:
     done = json.loads(ums(db, "forget", "--retain-fraction", "0", "--where", '{"id": "3"}', "--erase", "--json").stdout)
     assert (done["removed"], done["batch"]) == (1, None)
     assert "take it back until" in ums(db, "forget", "--retain-fraction", "0", "--min-total", "3").stderr
+    wrong = ums(db, "forget", "--where", "{")
+    assert (wrong.exit_code, wrong.stderr.startswith("ums: error: --where takes JSON")) == (2, True)
 
 
 def test_long_lists_are_cut_and_say_so(db: Path) -> None:

@@ -40,6 +40,19 @@ def everything(store: LocalStore) -> list[Memory]:
     return store.scan(limit=1000).memories
 
 
+def test_a_strategy_changes_nothing_of_what_it_is_given() -> None:
+    def greedy(memories: Sequence[Memory]) -> str:
+        memories.clear()  # type: ignore[attr-defined]  # that is the point
+        return "The heron is gone."
+
+    with opened() as store:
+        memories = filled(store)
+        done = store.consolidate(threshold=0.5, strategy=greedy)
+        assert done.failed == 2
+        assert all("AttributeError" in (cluster.problem or "") for cluster in done.clusters)
+        assert [memory.text for memory in everything(store)] == [memory.text for memory in memories]
+
+
 def test_a_summary_says_what_its_sources_have_in_common() -> None:
     with opened() as store:
         drafts = [

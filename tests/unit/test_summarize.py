@@ -1,5 +1,6 @@
 """Summaries: the built-in strategies, those of callers, and what is not let through."""
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -100,7 +101,7 @@ def test_a_function_gets_the_memories_in_their_order() -> None:
         return "  Ada and her cello.  "
 
     assert Summarizer(strategy).summary(MEMORIES) == Summary("Ada and her cello.")
-    assert given_ == [MEMORIES]
+    assert given_ == [tuple(MEMORIES)]
 
 
 class Blocks:
@@ -146,10 +147,20 @@ def raising(_: Sequence[Memory]) -> str:
     raise RuntimeError("no quota")
 
 
+def leaving(_: Sequence[Memory]) -> str:
+    sys.exit("no model")
+
+
+async def waiting(_: Sequence[Memory]) -> str:
+    return "Ada plays the cello."
+
+
 @pytest.mark.parametrize(
     ("strategy", "problem"),
     [
         (raising, "the strategy raised RuntimeError: no quota"),
+        (leaving, "the strategy raised SystemExit: no model"),
+        (waiting, "the strategy gave coroutine rather than a text"),
         (lambda _: None, "the strategy gave NoneType rather than a text"),
         (lambda _: b"Ada", "the strategy gave bytes rather than a text"),
         (lambda _: "", "the strategy gave nothing, or nothing with a word in it"),

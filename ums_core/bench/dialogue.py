@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from ums_core import Draft, LocalStore, Memory, Query, UnifiedSettings, open_store
 from ums_core.bench.dialogue_data import START, Fact, Turn, conversation
-from ums_core.bench.report import new_figure, print_table
+from ums_core.bench.report import draw, new_figure, print_table
 from ums_core.errors import InvalidInput, MemoryNotFound
 from ums_core.pipeline.summarize import STRATEGIES
 from ums_core.ranking.sentences import sentences
@@ -20,6 +20,7 @@ from ums_core.settings.database import url_of
 __all__ = ["Options", "Report", "add_arguments", "play", "run"]
 
 _MONTH = timedelta(days=30)
+_LONGEST = 1200
 _EPILOG = """\
 A conversation is made up, the same for the same seed: facts are stated, repeated, corrected and contradicted, and there
 is talk. It is told twice: to a store that keeps everything, and to one that is maintained once a simulated month
@@ -242,8 +243,11 @@ def run(args: argparse.Namespace) -> int:
         k=args.k,
         embedder=args.embedder,
     )
-    if options.turns < 1 or not options.months > 0:
-        raise InvalidInput(f"there must be a turn and some time, got {options.turns} turns in {options.months} months")
+    if options.turns < 1 or not 0 < options.months <= _LONGEST:
+        raise InvalidInput(
+            f"there must be a turn and some time, at most {_LONGEST} months, got {options.turns} turns in "
+            f"{options.months} months"
+        )
     reports = [play(options, maintained=False), play(options, maintained=True)]
     if args.plot is not None:
         _plot(args.plot, options, reports)
@@ -291,4 +295,4 @@ def _plot(path: Path, options: Options, reports: Sequence[Report]) -> None:
     axes.set_ylim(0, 1.05)
     axes.set_title(f"{options.turns} turns, {options.strategy}, {options.retain_fraction:g} retained a month")
     axes.legend()
-    figure.savefig(path)
+    draw(figure, path)

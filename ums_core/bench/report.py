@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.errors import MissingExtra
+from ums_core.errors import InvalidInput, MissingExtra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Bar", "Interval", "interval", "new_figure", "plot", "print_table"]
+__all__ = ["Bar", "Interval", "draw", "interval", "new_figure", "plot", "print_table"]
 
 Interval = tuple[float, float]
 _RESAMPLES = 1000
@@ -87,6 +87,7 @@ def plot(path: Path, title: str, bars: Mapping[str, Mapping[str, tuple[float, In
 
     Raises:
         MissingExtra: matplotlib is not installed.
+        InvalidInput: as ``draw``.
     """
     try:
         from matplotlib import colormaps  # noqa: PLC0415  # of the extra "bench"
@@ -114,7 +115,19 @@ def plot(path: Path, title: str, bars: Mapping[str, Mapping[str, tuple[float, In
     axes.set_ylim(0, 1)
     axes.set_title(title)
     figure.legend(loc="outside right upper", fontsize="small")
-    figure.savefig(path)
+    draw(figure, path)
+
+
+def draw(figure: "Figure", path: Path) -> None:
+    """Write a figure into a file whose ending names the format.
+
+    Raises:
+        InvalidInput: no such format, or the file cannot be written.
+    """
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as e:
+        raise InvalidInput(f"the plot cannot be written: {e}; name a file such as recall.png") from e
 
 
 def new_figure(width: float) -> "Figure":

@@ -107,7 +107,7 @@ def forget(  # noqa: PLR0913  # each is an option of the command line
             min_total=min_total,
             retain_fraction=retain_fraction,
             namespace=namespace_of(namespace),
-            where=condition_of(where),
+            where=condition_of(where, "--where"),
             erase=erase,
             dry_run=dry_run,
         )

@@ -76,7 +76,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         tell("the cross-encoder ran out of time; the hits keep the order without it")
 
 
-def condition_of(text: str | None) -> dict[str, object] | None:
+def condition_of(text: str | None, option: str = "--filter") -> dict[str, object] | None:
     """A condition on fields, written as JSON on the command line.
 
     Raises:
@@ -87,9 +87,9 @@ def condition_of(text: str | None) -> dict[str, object] | None:
     try:
         condition = json.loads(text)
     except ValueError as e:
-        raise InvalidFilter(f'--filter takes JSON such as \'{{"role": "user"}}\', got {text!r}: {e}') from e
+        raise InvalidFilter(f'{option} takes JSON such as \'{{"role": "user"}}\', got {text!r}: {e}') from e
     if not isinstance(condition, dict):
-        raise InvalidFilter(f'--filter takes a JSON object such as \'{{"role": "user"}}\', got {text!r}')
+        raise InvalidFilter(f'{option} takes a JSON object such as \'{{"role": "user"}}\', got {text!r}')
     return condition
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
+from inspect import iscoroutine
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -95,15 +96,19 @@ class Summarizer:
         """The summary of memories, which are given in the order of time, or why there is none. Raises nothing."""
         if self._late >= _PATIENCE:
             return Summary("", f"not asked: the strategy was late {_PATIENCE} times in a row")
+        # A copy: what a caller's code does to its argument is not to be done to what is archived.
+        given = tuple(memories)
         try:
-            text = _within(self._timeout_s, lambda: self._strategy(memories))
+            text = _within(self._timeout_s, lambda: self._strategy(given))
         except NotInTime:
             self._late += 1
             return Summary("", f"the strategy took longer than {self._timeout_s:g} s")
-        except Exception as error:  # noqa: BLE001  # a caller's code: its failure is reported, the cluster untouched
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a caller's: it is reported, the cluster untouched
             self._late = 0
             return Summary("", f"the strategy raised {type(error).__name__}: {error}")
         self._late = 0
+        if iscoroutine(text):
+            text.close()
         problem = _problem(text, memories, self._max_chars)
         return Summary(text.strip()) if problem is None and isinstance(text, str) else Summary("", problem)
 

@@ -37,6 +37,7 @@ class MaintenanceSettings(Section):
     lease: float = Field(
         default=60.0,
         gt=0,
+        le=86_400,
         description="Seconds after which maintenance that was killed may be taken over by another process; "
-        "greater than 0.",
+        "greater than 0, at most a day.",
     )
