@@ -54,3 +54,16 @@ def test_a_file_that_was_replaced_is_read_anew_and_one_that_lost_its_name_is_clo
     assert list(raw.blocks(path, 9)) == [b"new"]
     let_go()
     assert open_files(path) == 0
+
+
+def test_an_owner_may_be_collected_at_any_moment(tmp_path: Path) -> None:
+    path, owner = tmp_path / "memory.db", Owner()
+    path.write_bytes(b"0123")
+    raw.hold(owner, path)
+    assert list(raw.blocks(path, 9)) == [b"0123"]
+    # As when the garbage collector runs in the thread that looks after the files.
+    with raw._guard:
+        del owner
+    assert open_files(path) == 1
+    assert list(raw.blocks(path, 9)) == [b"0123"]
+    assert open_files(path) == 0

@@ -9,6 +9,7 @@ Database File", section 2.2.
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,12 +31,15 @@ class _Held:
 # Locks belong to the process as a whole, and so does what must not be closed.
 _held: dict[Path, _Held] = {}
 _guard = threading.Lock()
+# Databases that somebody let go of, until it is taken up: that may be said at any moment, by the garbage collector.
+_gone: deque[Path] = deque()
 
 
 def hold(owner: object, path: Path) -> Callable[[], object]:
     """Keep the locks on a database for an owner, until what this returns is called, or the owner is no more."""
     base = path.resolve()
     with _guard:
+        _take_up()
         _held.setdefault(base, _Held()).times += 1
     return weakref.finalize(owner, _let_go, base)
 
@@ -65,9 +69,10 @@ def blocks(path: Path, size: int) -> Generator[bytes, None, None]:
 
 def _opened(path: Path) -> int:
     """A descriptor of the file: one that was kept, or a new one."""
-    now = path.stat()
+    now, base = path.stat(), _base(path)
     with _guard:
-        spare = _held.get(_base(path), _Held()).spare
+        _take_up()
+        spare = _held.get(base, _Held()).spare
         for descriptor in spare:
             kept = os.fstat(descriptor)
             if (kept.st_dev, kept.st_ino) == (now.st_dev, now.st_ino):
@@ -77,8 +82,10 @@ def _opened(path: Path) -> int:
 
 
 def _done(path: Path, descriptor: int) -> None:
+    base = _base(path)
     with _guard:
-        held = _held.get(_base(path))
+        _take_up()
+        held = _held.get(base)
         # What has lost its name is opened by nobody any more.
         if held is not None and os.fstat(descriptor).st_nlink:
             held.spare.append(descriptor)
@@ -87,7 +94,18 @@ def _done(path: Path, descriptor: int) -> None:
 
 
 def _let_go(base: Path) -> None:
-    with _guard:
+    _gone.append(base)
+    # Whoever has the lock may be this very thread, in which an owner was collected; the next one takes it up.
+    if _guard.acquire(blocking=False):
+        try:
+            _take_up()
+        finally:
+            _guard.release()
+
+
+def _take_up() -> None:
+    while _gone:
+        base = _gone.popleft()
         held = _held[base]
         held.times -= 1
         if not held.times:
