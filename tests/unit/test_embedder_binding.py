@@ -1,6 +1,8 @@
 """A database is bound to what its vectors come from, and can be moved."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from ums_core.errors import (
     EmbedderMismatch,
     InvalidText,
     InvalidVector,
+    NotADatabase,
     SettingsError,
 )
 
@@ -274,3 +277,14 @@ def test_another_store_on_the_file_sees_the_move(opened: Open) -> None:
 
 def test_an_identity_reads_as_one_label() -> None:
     assert str(EmbedderIdentity("caller", "", 3)) == "caller (3-d)"
+
+
+def test_a_damaged_binding_is_none(opened: Open, tmp_path: Path) -> None:
+    store = opened()
+    store.add([Draft(text="a heron")])
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "memory.db")) as connection:
+        connection.execute("UPDATE embedders SET dim = x'00'")
+        connection.commit()
+    with pytest.raises(NotADatabase, match="damaged"):
+        opened()

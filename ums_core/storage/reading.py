@@ -13,7 +13,7 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.records.match import micros
 from ums_core.storage.connect import Connection
-from ums_core.storage.table import COLUMNS, ORDINAL_BITS, chunked, decode, encode_namespace
+from ums_core.storage.table import COLUMNS, ORDINAL_BITS, as_written, chunked, decode, encode_namespace
 from ums_core.storage.vectors import unpack
 
 __all__ = ["arrived", "find_nid", "identities", "read_bindings", "read_memories", "rows_of", "vectors_of"]
@@ -26,8 +26,15 @@ def find_nid(connection: Connection, path: str) -> int | None:
 
 
 def read_bindings(connection: Connection) -> dict[str, EmbedderIdentity]:
-    """What each modality is bound to."""
+    """What each modality is bound to.
+
+    Raises:
+        NotADatabase: what is there is no binding, as on a damaged page.
+    """
     found = connection.execute("SELECT modality, name, revision, dim FROM embedders").fetchall()
+    with as_written():
+        if not all(isinstance(dim, int) and all(isinstance(name, str) for name in names) for *names, dim in found):
+            raise TypeError(found)
     return {modality: EmbedderIdentity(name, revision, dim) for modality, name, revision, dim in found}
 
 
