@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ums_core.cli import correct, history, info, ingest, keys, maintain, models, search, serve, tokens
 from ums_core.cli import db as databases
-from ums_core.cli import history, info, ingest, keys, maintain, models, search, serve, tokens
 from ums_core.cli.context import Context, Group
 
 __all__ = ["app"]
@@ -33,6 +33,9 @@ app.add_typer(maintain.maintain, name="maintain")
 app.command("consolidate")(maintain.consolidate)
 app.command("forget")(maintain.forget)
 app.command("history")(history.history)
+app.command("supersede")(correct.supersede)
+app.command("expand")(correct.expand)
+app.command("reinforce")(correct.reinforce)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  # the signature is Typer's

@@ -17,6 +17,7 @@ from ums_core.cli.context import namespace_of, of
 from ums_core.cli.show import print_json, progress, tell
 from ums_core.cli.sources import Format, drafts_of, format_of
 from ums_core.errors import InvalidInput
+from ums_core.records.distinct import Duplicates
 
 __all__ = ["ingest"]
 
@@ -45,6 +46,11 @@ def ingest(  # noqa: PLR0913  # each is an option of the command line
         Literal["personal", "global"], typer.Option(help="Which side of a dual store takes them.")
     ] = "personal",
     batch: Annotated[int, typer.Option(min=1, help="How many are stored at once; a service takes a stream.")] = 64,
+    duplicates: Annotated[
+        Duplicates | None,
+        typer.Option(help="Look for what is known already, and report it and leave it out, merge it, or keep it."),
+    ] = None,
+    similarity: Annotated[float, typer.Option(help="Cosine of a duplicate, at least.")] = 0.95,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was stored as JSON.")] = False,
 ) -> None:
     """Store what a file holds: JSON lines, Markdown by section, text by paragraph, or the export of a chat.
@@ -52,21 +58,29 @@ def ingest(  # noqa: PLR0913  # each is an option of the command line
     The same file again changes nothing: what was broken off goes on where it was. A service that is the channel, as
     AI_CHANNEL says, takes them as a stream, which goes on after a broken connection.
     """
-    count, sessions = 0, set[str]()
+    count, found, sessions = 0, 0, set[str]()
     place = _Place(namespace_of(namespace), session, channel)
     with _lines(file) as (lines, source, read), progress("bytes read") as step:
         ahead = list(islice(lines, _HEAD_LINES))
         known = format_of(source, "".join(ahead)) if form == "auto" else form
         drafts = _placed(drafts_of(chain(ahead, lines), known, source), place)
         with open_channel(of(ctx).settings()) as store:
-            for some in _stored(store, drafts, batch):
+            if duplicates is None:
+                told: Iterator[tuple[list[Draft], int]] = ((some, 0) for some in _stored(store, drafts, batch))
+            else:
+                told = _distinct(store, _batches(drafts, batch), duplicates, similarity)
+            for some, known_already in told:
                 count += len(some)
+                found += known_already
                 sessions |= {draft.session for draft in some if draft.session}
                 step(*read())
     if as_json:
-        print_json({"memories": count, "sessions": sorted(sessions), "format": known})
+        looked_for = {} if duplicates is None else {"duplicates": found}
+        print_json({"memories": count, "sessions": sorted(sessions), "format": known, **looked_for})
     else:
         tell(f"{count} memories of {len(sessions)} sessions from {source}, read as {known}")
+        if duplicates is not None:
+            tell(f"{found} duplicates")
 
 
 @contextmanager
@@ -120,6 +134,20 @@ def _stored(store: MemoryStore, drafts: Iterable[Draft], batch: int) -> Iterator
         if ack.error is not None:
             raise ack.error
         yield [sent.popleft()]
+
+
+def _distinct(
+    store: MemoryStore, batches: Iterable[list[Draft]], duplicates: Duplicates, similarity: float
+) -> Iterator[tuple[list[Draft], int]]:
+    """Store what says something new; the drafts that were stored, and how many of a batch are duplicates."""
+    for batch in batches:
+        # What this file brought before stays as it is by now.
+        some = [
+            draft for draft in batch if draft.id is None or store.get([draft.id], namespace=draft.namespace) == [None]
+        ]
+        told = store.add_distinct(some, duplicates=duplicates, similarity=similarity)
+        known = set[int]() if duplicates == "keep" else {each.draft for each in told.duplicates}
+        yield [draft for place, draft in enumerate(some) if place not in known], len(told.duplicates)
 
 
 def _batches(drafts: Iterable[Draft], size: int) -> Iterator[list[Draft]]:

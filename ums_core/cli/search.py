@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import cycle
 from typing import Annotated, Literal
 
@@ -10,13 +11,24 @@ import typer
 from ums_core import Hit, Query
 from ums_core.cli.context import namespace_of, of
 from ums_core.cli.show import label, print_json, print_table, tell
-from ums_core.errors import InvalidFilter
+from ums_core.errors import InvalidFilter, InvalidQuery
 from ums_core.records.query import Hits
 
 __all__ = ["condition_of", "search"]
 
 _BAR = 24
 _SIGNS = "█▓▒░▞▚▤▥"
+
+_Level = Annotated[int | None, typer.Option(help="Only of this level: 0 is what was said, 1 its summaries.")]
+_Recency = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="The most that age may take from a score, from 0 to 1.")
+]
+_AsOf = Annotated[
+    str | None, typer.Option(metavar="TIME", help="What was true then: ISO 8601, UTC where no zone is said.")
+]
+_Archived = Annotated[
+    bool, typer.Option("--archived", help="Also what was merged, superseded, or can still be brought back.")
+]
 
 
 def search(  # noqa: PLR0913  # each is an option of the command line
@@ -32,6 +44,10 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         str | None,
         typer.Option("--filter", metavar="JSON", help='A condition on fields, such as \'{"role": "user"}\'.'),
     ] = None,
+    level: _Level = None,
+    recency: _Recency = None,
+    as_of: _AsOf = None,
+    archived: _Archived = False,
     channel: Annotated[
         Literal["personal", "global", "both"],
         typer.Option(help="Which side of a dual store is asked, where AI_CHANNEL=dual."),
@@ -54,12 +70,24 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         k=k,
         mode=mode,
         filter=condition_of(where),
+        level=level,
+        recency=recency,
+        as_of=_moment(as_of),
+        include_archived=archived,
         use_cross_encoder=rerank,
         explain=explain,
         channel=channel,
     )
     with of(ctx).channel() as store:
         hits = store.search(query)
+    _print(hits, as_json=as_json, explain=explain)
+    if isinstance(hits, Hits) and hits.degraded is not None:
+        tell(f"the global side did not answer: {hits.degraded}")
+    if any(hit.reranked is False for hit in hits):
+        tell("the cross-encoder ran out of time; the hits keep the order without it")
+
+
+def _print(hits: Sequence[Hit], *, as_json: bool, explain: bool) -> None:
     if as_json:
         print_json(hits)
     elif not hits:
@@ -70,10 +98,16 @@ def search(  # noqa: PLR0913  # each is an option of the command line
         sides = [(hit.channel,) if hit.channel else () for hit in hits]
         headers = ("score#", *(("side",) if any(sides) else ()), "when", "who", "namespace", "id", "text")
         print_table(headers, [_line(hit, *side) for hit, side in zip(hits, sides, strict=True)])
-    if isinstance(hits, Hits) and hits.degraded is not None:
-        tell(f"the global side did not answer: {hits.degraded}")
-    if any(hit.reranked is False for hit in hits):
-        tell("the cross-encoder ran out of time; the hits keep the order without it")
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise InvalidQuery(f"--as-of takes a time such as 2026-03-01 or 2026-03-01T09:30:00+01:00, got {text!r}") from e
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def condition_of(text: str | None, option: str = "--filter") -> dict[str, object] | None:
