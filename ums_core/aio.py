@@ -296,9 +296,9 @@ class EnhancedMemoryStore(Door):
         """Delete for good what was forgotten and can no longer be brought back, and return how many memories went."""
         return await self._hop(lambda: self._local("purge").purge(limit))
 
-    async def verify_history(self) -> list[str]:
+    async def verify_history(self, *, progress: Progress | None = None) -> list[str]:
         """What is wrong with the history, in words; empty when all is right."""
-        return await self._hop(lambda: self._local("verify_history").verify_history())
+        return await self._hop(lambda: self._local("verify_history").verify_history(progress=progress))
 
     async def prune_history(self, before: datetime, limit: int = 1000) -> int:
         """Let the history forget the changes before a moment, at most so many, and return how many there were."""

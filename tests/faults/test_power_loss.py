@@ -66,6 +66,7 @@ def audit(place: Place, allowed: list[State]) -> None:
             assert [hit.memory.id for hit in store.search(words)] == [id_]
         perform(store, place, "add", {"z-after": 0})
         assert _held(store, place) == found | {"z-after": 0}
+        assert store.verify_history() == []
 
 
 def _held(store: LocalStore, place: Place) -> State:

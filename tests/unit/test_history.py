@@ -15,7 +15,7 @@ import pytest
 from old_schemas import taken_back
 
 from ums_core import Draft, EnhancedMemoryStore, LocalStore, Patch, UnifiedSettings, acting_as, open_store
-from ums_core.errors import InvalidField, MemoryNotFound, NotADatabase
+from ums_core.errors import InvalidField, InvalidInput, MemoryNotFound, NotADatabase
 from ums_core.records.actor import actor
 from ums_core.records.lifecycle import Action, Change
 from ums_core.settings.database import url_of
@@ -283,6 +283,22 @@ def test_what_was_done_to_the_file_shows(tmp_path: Path, what: str) -> None:
     with opened(tmp_path) as store:
         said = store.verify_history()
     assert any(line.startswith(expected) for line in said), said
+
+
+def test_verifying_tells_how_far_it_is(store: LocalStore) -> None:
+    told: list[tuple[int, int]] = []
+    assert store.verify_history(progress=lambda done, total: told.append((done, total))) == []
+    assert told == []
+    store.add([draft(f"{number}") for number in range(1200)])
+    store.forget(retain_fraction=0.5, namespace=N)
+    assert store.verify_history(progress=lambda done, total: told.append((done, total))) == []
+    assert told == [(600, 1200), (1200, 1200)]
+    store.undo(store.history("0", namespace=N)[-1].batch or "")
+    told.clear()
+    assert store.verify_history(progress=lambda done, total: told.append((done, total))) == []
+    assert told == [(1000, 1200), (1200, 1200)]
+    with pytest.raises(InvalidInput):
+        store.verify_history(progress=7)  # type: ignore[arg-type]  # that is the point
 
 
 def test_uses_and_new_vectors_leave_a_memory_what_it_is(store: LocalStore) -> None:

@@ -17,8 +17,9 @@ from ums_core.pipeline.past import Past
 from ums_core.pipeline.repeat import answer_of, draft_parts, replayed
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.ports import Forgetful
+from ums_core.ports.tending import Progress
 from ums_core.records import Draft, Filter, Hit, Memory, Namespace, Query, Receipt
-from ums_core.records.arguments import check_batch, check_filter, check_ids, check_limit
+from ums_core.records.arguments import check_batch, check_callbacks, check_filter, check_ids, check_limit
 from ums_core.records.check import check_flag, check_label, check_namespace, check_prefix, check_time
 from ums_core.records.lifecycle import Change, Forgetting
 from ums_core.records.match import micros
@@ -144,17 +145,19 @@ class LocalLifecycle:
         self._writable()
         return self._archive.purge(check_limit(limit))
 
-    def verify_history(self) -> list[str]:
+    def verify_history(self, *, progress: Progress | None = None) -> list[str]:
         """What is wrong with the history, in words, at most a thousand of them; empty when all is right.
 
         Changes that were edited, removed, moved or cut off; memories that say something else than what was written, or
         that came or went without a change. A cut at the end of a plain database shows only where its memories stay.
 
-        Cost: reads the journal and every memory, some 10 microseconds each; where fields are sealed, opens them.
+        ``progress`` is told memories compared, and memories in all. Cost: reads the journal and every memory, some 10
+        microseconds each; where fields are sealed, opens them.
         """
+        check_callbacks(progress=progress)
         said: list[str] = []
         try:
-            said.extend(islice(doubts(self._database), _MOST_DOUBTS))
+            said.extend(islice(doubts(self._database, progress), _MOST_DOUBTS))
         except (SealBroken, NotADatabase) as error:
             said.append(str(error))
         return said

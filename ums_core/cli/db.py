@@ -112,7 +112,7 @@ def verify(
 ) -> None:
     """Compare indexes, database and history, and look for tampering; the exit status is 1 where something is wrong."""
     with of(ctx).store() as store, progress("verifying") as step:
-        said = [*store.health().detail, *store.verify(progress=step), *store.verify_history()]
+        said = [*store.health().detail, *store.verify(progress=step), *store.verify_history(progress=step)]
         if receipt is not None:
             said += store.verify_erased(_receipt(receipt))
     if as_json:

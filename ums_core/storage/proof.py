@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ums_core.errors import NotADatabase
+from ums_core.ports.tending import Progress
 from ums_core.storage import journal
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
@@ -16,12 +17,19 @@ from ums_core.storage.table import COLUMNS, as_written
 
 __all__ = ["doubts"]
 
+# So many memories are compared between two reports.
+_STEP = 1000
 
-def doubts(database: Database) -> Iterator[str]:
+
+def doubts(database: Database, progress: Progress | None = None) -> Iterator[str]:
     """What is wrong with the history, in words; nothing where all is right.
 
     The chain of changes is followed from where it begins, or was pruned, to its end; every memory is compared with the
     digest of what was written; and the rows that are there with those that came and did not go.
+
+    Args:
+        database: whose history.
+        progress: told how many memories were compared, and of how many.
 
     Raises:
         NotADatabase: there is what was never written, as on a damaged page.
@@ -36,8 +44,14 @@ def doubts(database: Database) -> Iterator[str]:
             yield f"the history ends with change {head.seq}, and had reached {reached.seq}: its end is missing"
         yield from _chain(connection, database.ink)
         yield from _presence(connection, head.hi)
-        for table in ("memories", "archived"):
-            yield from _contents(connection, database.ink, table)
+        counts = {table: _count(connection, table) for table in ("memories", "archived")}
+        done, total = 0, sum(counts.values())
+        for table, count in counts.items():
+            for place, doubt in enumerate(_contents(connection, database.ink, table), 1):
+                if progress is not None and (place % _STEP == 0 or place == count):
+                    progress(done + place, total)
+                yield from doubt
+            done += count
 
 
 def _chain(connection: Connection, ink: Ink) -> Iterator[str]:
@@ -89,19 +103,18 @@ def _presence(connection: Connection, hi: int) -> Iterator[str]:
     yield from (f"row {rid} is in the archive, and no change put it there" for rid in np.setdiff1d(away, gone))
 
 
-def _contents(connection: Connection, ink: Ink, table: str) -> Iterator[str]:
-    """Whether rows say what was written, as far as there is a digest of it."""
+def _contents(connection: Connection, ink: Ink, table: str) -> Iterator[tuple[str, ...]]:
+    """What is wrong with each row, as far as there is a digest of what was written."""
     entries = _entries(connection)
     entry, end = next(entries, (None, 0))
     for values in connection.execute(f"SELECT {COLUMNS} FROM {table} m ORDER BY m.rid"):
         rid = values[0]
         while entry is not None and rid > end:
             entry, end = next(entries, (None, 0))
-        if entry is None:
-            return
-        digest = entry.digest(rid) if rid >= entry.lo else None
-        if digest is not None and digest != _digest(ink, values, entry.salt(rid) or b""):
-            yield f"memory {values[3]!r} (row {rid} of {table}) does not say what was written"
+        digest = None if entry is None or rid < entry.lo else entry.digest(rid)
+        salt = b"" if entry is None else entry.salt(rid) or b""
+        right = digest is None or digest == _digest(ink, values, salt)
+        yield () if right else (f"memory {values[3]!r} (row {rid} of {table}) does not say what was written",)
 
 
 def _entries(connection: Connection) -> Iterator[tuple[Entry | None, int]]:
@@ -117,6 +130,10 @@ def _digest(ink: Ink, values: Sequence[Any], salt: bytes) -> bytes:
             return ink.digest(values, salt)
     except NotADatabase:
         return b""
+
+
+def _count(connection: Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM main.{table}").fetchone()[0])
 
 
 def _numbers(connection: Connection, sql: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
