@@ -129,8 +129,16 @@ def test_an_answer_takes_over_more_of_a_question_and_a_user_of_the_reply() -> No
     d = DIALOGUE
     said = d.after_question * 2.0 + d.session * 2.0 + d.answer + d.named_speaker + d.first_person
     np.testing.assert_allclose(placed(base, turns), [2.0 + d.session * 2.0 + d.question, said, 0.3 + 1.0, 1.0])
-    np.testing.assert_allclose(placed(base, turns, "What did you say?")[2], 0.0, atol=1e-12)
+    np.testing.assert_allclose(placed(base, turns, "What did you say?")[2:], [0.0, 1.0 + 1.0], atol=1e-12)
     np.testing.assert_allclose(placed(base, turns, "When was it?")[1], said + d.time)
+    asked = placed(np.array([0.0, 0.0, 2.0, 0.0]), turns, "What did you say?")
+    np.testing.assert_allclose(asked[2:], [2.0, 1.0 + 0.3 * 2.0], atol=1e-12)
+
+
+def test_what_is_pasted_gains_no_more_by_its_length_than_a_long_turn() -> None:
+    turns = turns_of([PEER] * 3, [-1] * 3, [-1] * 3, [-1] * 3, [0] * 3, telling=[8, 40, 4000])
+    short, long, pasted = placed(np.zeros(3), turns)
+    assert short < long == pasted
 
 
 def test_every_weight_of_a_profile_is_that_of_one_signal() -> None:

@@ -17,7 +17,7 @@ def test_the_default_ranking_does_no_harm_to_chats_and_notes() -> None:
     ours, alone = "ums", "z-scores"
     for measure in ("R@5", "MRR"):
         assert found[ours, USERS][measure] >= found[alone, USERS][measure]
-        assert found[ours, REPLIES][measure] >= found[alone, REPLIES][measure]
+        assert found[ours, REPLIES][measure] > found[alone, REPLIES][measure]
         assert found[ours, USERS][measure] > found["ums as a dialogue", USERS][measure]
         assert found["ums without user", USERS][measure] <= found[ours, USERS][measure]
     assert found[ours, "notes"] == found[alone, "notes"] == found["ums as a dialogue", "notes"]
@@ -44,6 +44,8 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
         ("What did I tell you about my cat?", False),
         ("Do you need to know what I feed it?", False),
         ("What is my cat called?", False),
+        ("Remind me of the hotel.", True),
+        ("Remind me what my cat is called.", False),
     ],
 )
 def test_a_question_asks_what_was_said_or_for_something_new(question: str, about_reply: bool) -> None:  # noqa: FBT001  # a case

@@ -14,8 +14,8 @@ __all__ = [
     "KIND_SHIFT",
     "NAMED",
     "NOTE",
+    "PAIRED",
     "PEER",
-    "REPLIED",
     "REPLY",
     "USER",
     "Turns",
@@ -27,8 +27,8 @@ __all__ = [
 # What a memory is: outside any conversation, said among peers, by an assistant's user, or by an assistant.
 NOTE, PEER, USER, REPLY = 0, 1, 2, 3
 # Traits are eight bits: the cues of ``ums_core.ranking.words``, but that the first tells whether the turn before asks;
-# the kind in two; whether the query names the speaker; and whether an assistant replies to a user's turn.
-ANSWERS, KIND_SHIFT, NAMED, REPLIED = ASKS, 4, 64, 128
+# the kind in two; whether the query names the speaker; and whether it is a user's turn with its reply, or that reply.
+ANSWERS, KIND_SHIFT, NAMED, PAIRED = ASKS, 4, 64, 128
 _KIND = np.uint8(3 << KIND_SHIFT)
 
 Floats = npt.NDArray[np.float64]
@@ -74,11 +74,11 @@ def traits_among(own: Traits, links: npt.NDArray[np.intp], named: npt.NDArray[np
     traits = (own & ~np.uint8(ASKS)) | (before & np.uint8(ASKS))
     if named is not None:
         traits |= np.where(named, np.uint8(NAMED), np.uint8(0))
-    # An assistant's turns are the only kinds with this bit.
+    # A user and an assistant are the only kinds with this bit.
     if int(np.bitwise_or.reduce(own)) & (USER << KIND_SHIFT):
-        after = padded.take(links[1, :-1])
-        replied = (kinds_of(own) == USER) & (kinds_of(after) == REPLY)
-        traits |= np.where(replied, np.uint8(REPLIED), np.uint8(0))
+        kinds, earlier, later = kinds_of(own), kinds_of(before), kinds_of(padded.take(links[1, :-1]))
+        paired = ((kinds == USER) & (later == REPLY)) | ((kinds == REPLY) & (earlier == USER))
+        traits |= np.where(paired, np.uint8(PAIRED), np.uint8(0))
     return traits
 
 

@@ -33,8 +33,9 @@ class Profile:
         length: added per unit of ln(1 + telling words).
         time: added if the query asks when, and the memory names a time.
         date: added inside the day, month or year that the query names; halved with each week after it.
-        user: added to a user's turn in an assistant's dialogue, unless the query asks what the assistant said.
-        reply: part of the score of the assistant's reply that a user's turn takes over, likewise.
+        user: added to a user's turn in an assistant's dialogue; if the query asks what the assistant said, to a reply.
+        reply: part of the score of the assistant's reply that a user's turn takes over; if the query asks what the
+            assistant said, that of the user's turn which the reply takes over.
     """
 
     dense: float = 0.5

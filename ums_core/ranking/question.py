@@ -7,7 +7,7 @@ from ums_core.ranking.words import asks_reply, asks_time
 
 __all__ = ["HALF_LIFE_DAYS", "NO_QUESTION", "Question"]
 
-# What happened is told within days: half-lives of 2 to 30 days rank LoCoMo alike.
+# What happened is told within days; half-lives of 2 to 30 days rank alike, see docs/explanation/ranking.md.
 HALF_LIFE_DAYS = 7.0
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.ranking.conversation import ANSWERS, KIND_SHIFT, NAMED, REPLIED, REPLY, USER, Turns, placed
+from ums_core.ranking.conversation import ANSWERS, KIND_SHIFT, NAMED, PAIRED, REPLY, USER, Turns, placed
 from ums_core.ranking.dates import nearness
 from ums_core.ranking.fuse import standard
 from ums_core.ranking.profile import Profile, Profiles
@@ -28,6 +28,9 @@ _Codes = npt.NDArray[np.intp]
 # ln(1 + telling words), nearness to a date.
 LEXICAL, DENSE, ONE, BEFORE, AFTER, BEFORE_2, AFTER_2, SESSION, LENGTH, DATE = range(10)
 _QUANTITIES = 10
+# The length of a text counts up to so many telling words, more than 99 in a hundred turns have where its weight was
+# fitted: what is pasted into a conversation is not the better answer for being long.
+LONGEST = 32
 _LENT = slice(BEFORE, SESSION + 1)
 
 _ALL_TRAITS: _Codes = np.arange(256)
@@ -59,9 +62,13 @@ _SIGNALS: dict[str, tuple[int, npt.NDArray[np.bool_]]] = {
     "time": (ONE, _where(NAMES_TIME)),
     "date": (DATE, _EVERYWHERE),
     "user": (ONE, _KIND == USER),
-    "reply": (AFTER, _where(REPLIED)),
+    "reply": (AFTER, _where(PAIRED) & (_KIND == USER)),
 }
-_OF_TIME, _OF_REPLIES = ("time",), ("user", "reply")
+# The same of a question that asks what the assistant said.
+_ABOUT_REPLY: dict[str, tuple[int, npt.NDArray[np.bool_]]] = {
+    "user": (ONE, _KIND == REPLY),
+    "reply": (BEFORE, _where(PAIRED) & (_KIND == REPLY)),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,12 +77,12 @@ class _Table:
 
     Attributes:
         sums: of all signals of a quantity, shape (quantities, 256).
-        each: by name of the signal, shape (256,).
+        each: by name of the signal, what it multiplies, and its weight, shape (256,).
         busy: whether more than the shares and the date count where no kind has other bits than these four numbers.
     """
 
     sums: Floats
-    each: dict[str, Floats]
+    each: dict[str, tuple[int, Floats]]
     busy: tuple[bool, ...]
 
 
@@ -116,7 +123,7 @@ def scored(
     if table.busy[int(np.bitwise_or.reduce(traits)) >> KIND_SHIFT & 3]:
         lent = placed(scores, turns)
         measured |= enumerate(lent, BEFORE)
-        measured[LENGTH] = np.log1p(turns.telling)
+        measured[LENGTH] = np.log1p(np.minimum(turns.telling, LONGEST))
         scores += weights[ONE]
         scores += (weights[_LENT] * lent).sum(0)
         scores += weights[LENGTH] * measured[LENGTH]
@@ -127,9 +134,9 @@ def scored(
     def parts() -> dict[str, Floats]:
         measured[ONE] = np.ones(len(traits))
         return {
-            name: row.take(traits) * measured[_SIGNALS[name][0]]
-            for name, row in table.each.items()
-            if _SIGNALS[name][0] in measured
+            name: row.take(traits) * measured[quantity]
+            for name, (quantity, row) in table.each.items()
+            if quantity in measured
         }
 
     return Scored(scores, parts)
@@ -137,17 +144,17 @@ def scored(
 
 @lru_cache(maxsize=32)
 def _table(profiles: Profiles, asks_time: bool, about_reply: bool, vectors: bool) -> _Table:  # noqa: FBT001  # a key of the cache
-    silent = {*(() if asks_time else _OF_TIME), *(_OF_REPLIES if about_reply else ())}
+    signals = _SIGNALS | (_ABOUT_REPLY if about_reply else {})
     # An assistant's user and reply share one profile.
     kinds = (profiles.notes, profiles.dialogue, profiles.assistant, profiles.assistant)
     weights = [_shared(profile, vectors=vectors) for profile in kinds]
-    each: dict[str, Floats] = {}
+    each: dict[str, tuple[int, Floats]] = {}
     sums = np.zeros((_QUANTITIES, len(_ALL_TRAITS)))
-    for name, (quantity, where) in _SIGNALS.items():
-        if name not in silent:
+    for name, (quantity, where) in signals.items():
+        if name != "time" or asks_time:
             by_kind = np.array([getattr(profile, name) for profile in weights])
-            each[name] = by_kind.take(_KIND) * where
-            sums[quantity] += each[name]
+            each[name] = quantity, by_kind.take(_KIND) * where
+            sums[quantity] += each[name][1]
     placing = np.asarray(sums[ONE:DATE].any(axis=0))
     busy = tuple(bool(placing[_KIND & ~bits == 0].any()) for bits in range(REPLY + 1))
     return _Table(sums, each, busy)

@@ -51,12 +51,14 @@ _WHEN = re.compile(
     r"\b(?:when (?:did|was|were|is|are|will|does|do|has|have|had|would)|how long|what (?:date|day|month|year|time))\b",
     re.IGNORECASE,
 )
-# "Can you suggest a hotel?" asks for something new; "which one did you suggest?" for what was said.
+# "Can you suggest a hotel?" asks for something new; "which one did you suggest?" for what was said; "remind me where I
+# work" for what the user told.
 _REPLY = re.compile(
     r"\b(?:(?:did|had) you"
     r"|you (?:\w+ly )?(?!need\b|feed\b)(?:\w+ed|said|told|gave|wrote|made|had|found|sent|came|thought)"
     r"|your (?:\w+ )?(?:answer|advice|recommendation|suggestion|reply|list|explanation|summary)s?"
-    r"|our (?:\w+ )?(?:chat|conversation|discussion|talk)s?|remind me)\b",
+    r"|our (?:\w+ )?(?:chat|conversation|discussion|talk)s?"
+    r"|remind me(?!.*\b(?:i|my|mine)\b))\b",
     re.IGNORECASE,
 )
 
