@@ -296,9 +296,13 @@ class EnhancedMemoryStore(Door):
         """Delete for good what was forgotten and can no longer be brought back, and return how many memories went."""
         return await self._hop(lambda: self._local("purge").purge(limit))
 
-    async def verify_history(self, *, progress: Progress | None = None) -> list[str]:
+    async def history_mark(self) -> str:
+        """Where the history ends now, to be kept elsewhere and given to ``verify_history``."""
+        return await self._hop(lambda: self._local("history_mark").history_mark())
+
+    async def verify_history(self, *, reached: str | None = None, progress: Progress | None = None) -> list[str]:
         """What is wrong with the history, in words; empty when all is right."""
-        return await self._hop(lambda: self._local("verify_history").verify_history(progress=progress))
+        return await self._hop(lambda: self._local("verify_history").verify_history(reached=reached, progress=progress))
 
     async def prune_history(self, before: datetime, limit: int = 1000) -> int:
         """Let the history forget the changes before a moment, at most so many, and return how many there were."""

@@ -108,6 +108,10 @@ def test_a_history_is_printed(db: Path) -> None:
     assert f"forgotten {changes[0]['after'][:8]}" in shown
     assert batch in shown
     assert ums(db, "history", "nobody").exit_code == 3
+    mark = json.loads(ums(db, "db", "info", "--json").stdout)["history_mark"]
+    assert ums(db, "db", "verify", "--reached", mark).exit_code == 0
+    later = f"{int(mark.partition(':')[0]) + 1}:{mark.partition(':')[2]}"
+    assert "its end is missing" in ums(db, "db", "verify", "--reached", later).stderr
     assert ums(db, "db", "verify").exit_code == 0
 
 

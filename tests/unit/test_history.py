@@ -301,6 +301,34 @@ def test_verifying_tells_how_far_it_is(store: LocalStore) -> None:
         store.verify_history(progress=7)  # type: ignore[arg-type]  # that is the point
 
 
+def test_a_mark_that_was_kept_shows_what_was_cut_or_went_its_own_way(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        assert store.verify_history(reached=store.history_mark()) == []
+        store.add([draft("a")])
+        earlier = store.history_mark()
+        store.backup(tmp_path / "copy" / "memory.db")
+        store.delete(["a"], namespace=N)
+        mark = store.history_mark()
+        assert store.verify_history(reached=mark) == store.verify_history(reached=earlier) == []
+        store.add([draft("b")])
+        assert store.verify_history(reached=mark) == []
+        assert store.prune_history(NOW + timedelta(days=10_000)) == 2
+        assert store.verify_history(reached=mark) == []
+        (said,) = store.verify_history(reached=earlier)
+        assert said.startswith("change 1, which was reached, is pruned")
+    with opened(tmp_path / "copy") as store:
+        assert store.verify_history(reached=earlier) == []
+        (said,) = store.verify_history(reached=mark)
+        assert said == "the history ends with change 1, and had reached 2: its end is missing"
+        # The same change, made a second time, is another one.
+        store.delete(["a"], namespace=N)
+        (said,) = store.verify_history(reached=mark)
+        assert said.startswith("change 2 is another one than was reached")
+        for wrong in ("", "2", mark[:-1], mark.upper(), f" {mark}", 7):
+            with pytest.raises(InvalidInput):
+                store.verify_history(reached=wrong)  # type: ignore[arg-type]  # that is the point
+
+
 def test_uses_and_new_vectors_leave_a_memory_what_it_is(store: LocalStore) -> None:
     written(store)
     store.reinforce(["a", "c"], namespace=N)
@@ -392,7 +420,7 @@ def test_the_door_verifies_and_prunes(store: LocalStore) -> None:
     written(store)
 
     async def work() -> tuple[list[str], int]:
-        return await door.verify_history(), await door.prune_history(NOW)
+        return await door.verify_history(reached=await door.history_mark()), await door.prune_history(NOW)
 
     door = EnhancedMemoryStore(store)
     assert asyncio.run(work()) == ([], 0)

@@ -28,7 +28,7 @@ from ums_core.storage.bygone import SqlBygone
 from ums_core.storage.database import Database
 from ums_core.storage.history import changes_of, pruned
 from ums_core.storage.idempotency import digest_of, once
-from ums_core.storage.proof import doubts
+from ums_core.storage.proof import Mark, doubts, mark_of
 from ums_core.storage.transaction import SqlTransaction
 
 __all__ = ["LocalLifecycle"]
@@ -145,19 +145,36 @@ class LocalLifecycle:
         self._writable()
         return self._archive.purge(check_limit(limit))
 
-    def verify_history(self, *, progress: Progress | None = None) -> list[str]:
+    def history_mark(self) -> str:
+        """Where the history ends now, in one word that tells nothing else: the number of a change, and its link.
+
+        Kept where whoever writes the database cannot write, and given to ``verify_history`` later, it shows whether all
+        that was done up to it is still there: of an older copy, put back as a whole, it is not.
+        """
+        return str(mark_of(self._database))
+
+    def verify_history(self, *, reached: str | None = None, progress: Progress | None = None) -> list[str]:
         """What is wrong with the history, in words, at most a thousand of them; empty when all is right.
 
         Changes that were edited, removed, moved or cut off; memories that say something else than what was written, or
-        that came or went without a change. A cut at the end of a plain database shows only where its memories stay.
+        that came or went without a change. A cut at the end of a plain database, and an older copy of any, show only by
+        a mark from elsewhere.
 
-        ``progress`` is told memories compared, and memories in all. Cost: reads the journal and every memory, some 10
-        microseconds each; where fields are sealed, opens them.
+
+        Cost: reads the journal and every memory, some 10 microseconds each; where fields are sealed, opens them.
+
+        Args:
+            reached: what ``history_mark`` gave at an earlier time.
+            progress: told how many memories were compared, and of how many.
+
+        Raises:
+            InvalidInput: that is no mark.
         """
         check_callbacks(progress=progress)
+        mark = None if reached is None else Mark.parse(reached)
         said: list[str] = []
         try:
-            said.extend(islice(doubts(self._database, progress), _MOST_DOUBTS))
+            said.extend(islice(doubts(self._database, progress, mark), _MOST_DOUBTS))
         except (SealBroken, NotADatabase) as error:
             said.append(str(error))
         return said

@@ -25,7 +25,7 @@ Label = Annotated[str, typer.Option("--namespace", "-n", metavar="A/B", help="Th
 def info(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """Print how the database is sealed, and by which keys."""
     with of(ctx).store() as store:
-        health, keys = store.health(), store.key_state()
+        health, keys, mark = store.health(), store.key_state(), store.history_mark()
     facts = {
         "status": health.status,
         "memories": health.memories,
@@ -35,6 +35,7 @@ def info(ctx: typer.Context, *, as_json: AsJson = False) -> None:
         "active key": keys.active,
         "pending key": keys.pending,
         "former keys": list(keys.former),
+        "history mark": mark,
         "detail": list(health.detail),
     }
     if as_json:
@@ -108,11 +109,18 @@ def verify(
     ctx: typer.Context,
     *,
     receipt: Annotated[Path | None, typer.Option("--receipt", help="Also search for what was erased by it.")] = None,
+    reached: Annotated[
+        str | None, typer.Option("--reached", metavar="MARK", help="What `ums db info` said of the history before.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare indexes, database and history, and look for tampering; the exit status is 1 where something is wrong."""
     with of(ctx).store() as store, progress("verifying") as step:
-        said = [*store.health().detail, *store.verify(progress=step), *store.verify_history(progress=step)]
+        said = [
+            *store.health().detail,
+            *store.verify(progress=step),
+            *store.verify_history(reached=reached, progress=step),
+        ]
         if receipt is not None:
             said += store.verify_erased(_receipt(receipt))
     if as_json:

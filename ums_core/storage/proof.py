@@ -1,12 +1,14 @@
 """Whether a history is what was written, and memories are what it says of them."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from ums_core.errors import NotADatabase
+from ums_core.errors import InvalidInput, NotADatabase
 from ums_core.ports.tending import Progress
 from ums_core.storage import journal
 from ums_core.storage.connect import Connection
@@ -15,13 +17,49 @@ from ums_core.storage.history import PUT, Entry
 from ums_core.storage.ink import Ink, Notes
 from ums_core.storage.table import COLUMNS, as_written
 
-__all__ = ["doubts"]
+__all__ = ["Mark", "doubts", "mark_of"]
 
 # So many memories are compared between two reports.
 _STEP = 1000
 
 
-def doubts(database: Database, progress: Progress | None = None) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A change that a history had reached, as somebody keeps it who does not trust the place of the database.
+
+    Attributes:
+        seq: its number.
+        link: authenticates it with all before it.
+    """
+
+    seq: int
+    link: bytes
+
+    def __str__(self) -> str:
+        """Return number and link in one word, to be printed and kept."""
+        return f"{self.seq}:{self.link.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Mark":
+        """The reverse.
+
+        Raises:
+            InvalidInput: it is no mark.
+        """
+        found = re.fullmatch(r"([0-9]{1,18}):([0-9a-f]{64})", text) if isinstance(text, str) else None
+        if found is None:
+            raise InvalidInput(f"a mark is what history_mark() gives, such as 17:9f86…, got {str(text)[:80]!r}")
+        return cls(int(found[1]), bytes.fromhex(found[2]))
+
+
+def mark_of(database: Database) -> Mark:
+    """Where the history of a database ends now."""
+    with database.reader() as connection:
+        head, link = journal.tip(connection)
+    return Mark(head.seq, link)
+
+
+def doubts(database: Database, progress: Progress | None = None, reached: Mark | None = None) -> Iterator[str]:
     """What is wrong with the history, in words; nothing where all is right.
 
     The chain of changes is followed from where it begins, or was pruned, to its end; every memory is compared with the
@@ -30,6 +68,7 @@ def doubts(database: Database, progress: Progress | None = None) -> Iterator[str
     Args:
         database: whose history.
         progress: told how many memories were compared, and of how many.
+        reached: what it is known to have reached.
 
     Raises:
         NotADatabase: there is what was never written, as on a damaged page.
@@ -38,10 +77,12 @@ def doubts(database: Database, progress: Progress | None = None) -> Iterator[str
     """
     # Before the snapshot, which then holds at least as much.
     anchor = database.guard.anchor
-    reached = None if anchor is None else anchor.read()
+    noted = None if anchor is None else anchor.read()
     with database.snapshot() as head, database.reader() as connection, as_written():
-        if reached is not None and reached.seq > head.seq:
-            yield f"the history ends with change {head.seq}, and had reached {reached.seq}: its end is missing"
+        if noted is not None and noted.seq > head.seq:
+            yield _cut(head.seq, noted.seq)
+        if reached is not None:
+            yield from _reached(connection, head.seq, reached)
         yield from _chain(connection, database.ink)
         yield from _presence(connection, head.hi)
         counts = {table: _count(connection, table) for table in ("memories", "archived")}
@@ -52,6 +93,23 @@ def doubts(database: Database, progress: Progress | None = None) -> Iterator[str
                     progress(done + place, total)
                 yield from doubt
             done += count
+
+
+def _cut(end: int, reached: int) -> str:
+    return f"the history ends with change {end}, and had reached {reached}: its end is missing"
+
+
+def _reached(connection: Connection, end: int, mark: Mark) -> Iterator[str]:
+    begins, link = journal.beginning(connection)
+    if mark.seq > end:
+        yield _cut(end, mark.seq)
+    elif mark.seq < begins:
+        yield f"change {mark.seq}, which was reached, is pruned, so nothing can be said of it: take a newer mark"
+    else:
+        row = connection.execute("SELECT link FROM journal WHERE seq = ?", (mark.seq,)).fetchone()
+        found = link if mark.seq == begins else row and row[0]
+        if found != mark.link:
+            yield f"change {mark.seq} is another one than was reached: this history went its own way before it"
 
 
 def _chain(connection: Connection, ink: Ink) -> Iterator[str]:
