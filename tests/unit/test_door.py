@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any, Self, cast
 
 import pytest
@@ -126,6 +127,40 @@ async def test_a_store_and_its_door_say_whether_they_were_closed() -> None:
         await door.close()
         assert (door.closed, store.closed) == (True, False)
     assert store.closed
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun_and_what_has_begun_goes_on() -> None:
+    settings = UnifiedSettings.for_testing(perf={"max_workers": 1})
+    go, begun = Event(), Event()
+    did: list[str] = []
+
+    def first(_: object) -> None:
+        begun.set()
+        go.wait()
+        did.append("first")
+
+    async with EnhancedMemoryStore(settings) as door:
+        one, other = door.begin(first), door.begin(lambda _: did.append("other"))
+        await asyncio.to_thread(begun.wait)
+        assert (one.cancel(), other.cancel()) == (True, True)
+        go.set()
+        await door.run(lambda _: did.append("last"))
+    assert did == ["first", "last"]
+
+
+def test_a_loop_that_has_gone_is_not_told() -> None:
+    go = Event()
+
+    async def leave(door: EnhancedMemoryStore) -> None:
+        door.begin(lambda store: (go.wait(), store.add([Draft(text="a")])))
+
+    with open_store(UnifiedSettings.for_testing()) as store:
+        door = EnhancedMemoryStore(store)
+        asyncio.run(leave(door))
+        go.set()
+        asyncio.run(door.close())
+        door._pool.shutdown()
+        assert store.count() == 1
 
 
 async def test_a_call_that_comes_while_another_thread_closes_is_told_so() -> None:

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextlib import suppress
+from contextvars import Context, copy_context
 from threading import Lock
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from ums_core.channels.choose import open_channel
 from ums_core.channels.dual import DualStore
@@ -111,9 +112,44 @@ class Door:
     def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
         if self._closed:
             raise StoreClosed(_CLOSED)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
         try:
             # Who is at work is said in the caller's context.
-            return asyncio.get_running_loop().run_in_executor(self._pool, copy_context().run, work)
+            self._pool.submit(_carried_out, work, copy_context(), loop, done)
         except RuntimeError as error:
             # Another thread closed it between the look above and here: the pool takes no more work.
             raise StoreClosed(_CLOSED) from error
+        return done
+
+
+def _carried_out(
+    work: Callable[[], T], context: Context, loop: asyncio.AbstractEventLoop, done: "asyncio.Future[T]"
+) -> None:
+    """Do the work in this thread and tell the loop.
+
+    ``run_in_executor`` makes a future of the pool follow that of the loop and back, which costs as much as the hop.
+    """
+    if done.cancelled():
+        # Before it began: nobody waits for it.
+        return
+    outcome = _outcome(work, context)
+    # A loop that was closed meanwhile has nobody who waits.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(_tell, done, *outcome)
+
+
+def _outcome(work: Callable[[], T], context: Context) -> tuple[T | None, BaseException | None]:
+    try:
+        return context.run(work), None
+    except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+        return None, error
+
+
+def _tell(done: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
+    if done.cancelled():
+        return
+    if error is None:
+        done.set_result(result)
+    else:
+        done.set_exception(error)
