@@ -200,7 +200,7 @@ class Lifecycle(RuleBasedStateMachine):
     def reopen(self, tenant: str) -> None:
         # As another process would, before this one has let go.
         former = self.stores.pop(tenant, None)
-        self.store(tenant)
+        assert self.store(tenant).verify_history() == []
         if former is not None:
             former.close()
 
@@ -235,6 +235,7 @@ class Lifecycle(RuleBasedStateMachine):
         if begun > len(answers):
             event(f"killed in the middle of {orders[begun - 1].verb}")
             self.resolve(tenant, orders[begun - 1], over)
+        assert self.store(tenant).verify_history() == []
 
     # What must be true whatever was done.
 

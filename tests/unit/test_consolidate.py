@@ -40,6 +40,21 @@ def everything(store: LocalStore) -> list[Memory]:
     return store.scan(limit=1000).memories
 
 
+def test_levels_as_callers_give_them_are_not_counted_through() -> None:
+    with opened() as store:
+        high, top = 2**62, 2**63 - 1
+        for level in (0, high, top):
+            store.add([Draft(text=text, level=level) for text in HERONS])
+        assert len(store.consolidate(threshold=0.5, level=high, dry_run=True).clusters) == 1
+        done = store.consolidate(threshold=0.5)
+        assert [(cluster.level, cluster.problem) for cluster in done.clusters] == [
+            (0, None),
+            (high, None),
+            (top, "there is no level above it"),
+        ]
+        assert sorted(memory.level for memory in everything(store)) == [1, high + 1, *[top] * 3]
+
+
 def test_a_strategy_changes_nothing_of_what_it_is_given() -> None:
     def greedy(memories: Sequence[Memory]) -> str:
         memories.clear()  # type: ignore[attr-defined]  # that is the point

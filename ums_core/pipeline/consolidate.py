@@ -21,6 +21,8 @@ __all__ = ["Consolidate", "Plan"]
 # Clusters in one transaction, and memories marked as final in one: what another writer waits for. The summaries of a
 # language model are stored one by one, so that none is paid for twice.
 _CLUSTERS, _FINALS = 64, 1000
+# A level fits 64 bits.
+_HIGHEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +102,12 @@ class Consolidate:
         run = _Run(plan, summarizer, new_id())
         try:
             for namespace in self._levels.namespaces(plan.namespace):
-                level = plan.level
-                while level <= self._levels.highest(namespace):
+                # Callers give levels as they like, so those between two that are there are not counted through.
+                level = plan.level if plan.dry_run else self._levels.lowest(namespace, plan.level)
+                while level is not None:
                     self._level(namespace, level, run)
-                    if plan.dry_run:
-                        break
-                    level += 1
+                    again = not plan.dry_run and level < _HIGHEST
+                    level = self._levels.lowest(namespace, level + 1) if again else None
             complete = True
         except _Cancelled:
             complete = False
@@ -177,6 +179,8 @@ class Consolidate:
         run.pause()
         if len(memories) < expected:
             return Summary("", "a memory of it has changed or gone meanwhile")
+        if memories[0].level >= _HIGHEST:
+            return Summary("", "there is no level above it")
         if not any(memory.text.strip() for memory in memories):
             return Summary("", "there is no text to summarise")
         return run.summarizer.summary(memories)

@@ -35,8 +35,10 @@ class Levels(Protocol):
         """The namespaces under a prefix that hold anything."""
         ...
 
-    def highest(self, namespace: Namespace) -> int:
-        """The highest level of a memory that is still open, in one exact namespace; -1 where there is none.
+    def lowest(self, namespace: Namespace, level: int) -> int | None:
+        """The lowest level, from a given one up, of a memory that is still open in one exact namespace.
+
+        None where there is none.
 
         Open is what is alive, not final, not pinned, and stays until it is told to go.
         """

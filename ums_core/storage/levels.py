@@ -29,12 +29,14 @@ class SqlLevels:
         """The namespaces under a prefix that hold anything."""
         return self._database.namespaces(prefix, None)
 
-    def highest(self, namespace: Namespace) -> int:
-        """The highest level of an open memory; -1 where there is none."""
-        path = encode_namespace(namespace)
+    def lowest(self, namespace: Namespace, level: int) -> int | None:
+        """The lowest level of an open memory, from a given one up; None where there is none."""
+        asked = encode_namespace(namespace), level
         with self._database.reader() as connection:
-            found = connection.execute(f"SELECT max(m.level) FROM memories m WHERE {_OPEN}", (path,)).fetchone()
-        return -1 if found[0] is None else int(found[0])
+            found = connection.execute(
+                f"SELECT min(m.level) FROM memories m WHERE {_OPEN} AND m.level >= ?", asked
+            ).fetchone()
+        return None if found[0] is None else int(found[0])
 
     def vectors_at(self, namespace: Namespace, level: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Row ids and unit rows of the open memories of a level."""
