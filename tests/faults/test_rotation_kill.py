@@ -35,7 +35,7 @@ PROGRAM = """if True:
     place = Place(**given | {"without": ()})
     prefix, end_at, wait = sys.argv[2:5]
     store = place.open()
-    ring = store._database.sealing.keys
+    ring = store._database.guard.sealing.keys
 
     def die_at(step):
         if step == end_at:
@@ -101,7 +101,7 @@ def _audit(place: Place, acknowledged: set[str]) -> None:
         assert health.status == "ok", health.detail
         state = store.rotate()
         assert (state.pending, state.former) == (None, ())
-        sealing = store._database.sealing
+        sealing = store._database.guard.sealing
         assert sealing is not None
         held = {memory.id: version_of(memory, DIM) for memory in store.scan(limit=1_000_000).memories}
         assert acknowledged <= set(held)

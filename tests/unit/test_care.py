@@ -1,5 +1,6 @@
 """Backups, restores, encryption of a plain database and back: in the library and on the command line."""
 
+import fcntl
 import json
 import shutil
 from contextlib import closing
@@ -18,13 +19,14 @@ from ums_core.errors import (
     InvalidInput,
     NotADatabase,
     SealBroken,
-    UMSError,
+    TamperSuspected,
 )
+from ums_core.settings import SecuritySettings
 from ums_core.settings.database import url_of
 from ums_core.storage.connect import is_plain
 from ums_core.storage.copies import checked, connector_of, database_id_of
 from ums_core.storage.exclusive import check_rows
-from ums_core.testing.sealed import SEALED, TEST_KEY
+from ums_core.testing.sealed import SEALED, SEALED_FIELDS, TEST_KEY
 
 pytestmark = pytest.mark.needs_sqlcipher
 
@@ -237,11 +239,61 @@ def test_an_encryption_that_was_cut_off_is_done_by_the_next_call(
         patched.setattr("ums_core.crypto.envelope.Envelope.destroy", fail)
         with pytest.raises(InterruptedError):
             decrypt_store(settings(path, sealed=True))
-    with pytest.raises(UMSError):
-        open_store(settings(path, sealed=False))
+    # The file is plain, as the settings ask for, though its former keys are still there.
+    with open_store(settings(path, sealed=False)) as store:
+        assert_whole(store)
     assert decrypt_store(settings(path, sealed=True))[1] == 19
     with open_store(settings(path, sealed=False)) as store:
         assert_whole(store)
+
+
+def test_a_decryption_that_was_cut_off_leaves_what_it_was_and_no_suspicion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, security in (("pages", SEALED), ("fields", SEALED_FIELDS)):
+        path = tmp_path / kind / "memory.db"
+        chosen = settings(path, sealed=True).model_copy(update={"security": SecuritySettings.model_validate(security)})
+        with open_store(chosen) as store:
+            store.add([Draft(text="zebra")])
+
+        def killed(*_: object) -> None:
+            raise InterruptedError
+
+        with monkeypatch.context() as patched:
+            patched.setattr("ums_core.storage.exclusive.check_rows", killed)
+            with pytest.raises(InterruptedError):
+                decrypt_store(chosen)
+        # As a killed process leaves it: nobody holds it. What somebody holds stays.
+        left, held = (path.with_name(f".memory.db.copy.tmp{suffix}") for suffix in ("", "-wal"))
+        left.write_text("zebra")
+        held.write_text("zebra")
+        with left.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with open_store(chosen) as store:
+                assert (store.health().status, store.count()) == ("ok", 1)
+            assert left.exists()
+            with pytest.raises(DatabaseBusy):
+                decrypt_store(chosen)
+        with open_store(chosen) as store:
+            assert store.health().status == "ok"
+        assert not list(path.parent.glob(".*"))
+        left.symlink_to(path)
+        assert decrypt_store(chosen)[1] == 1
+        assert path.stat().st_size
+
+
+def test_a_database_that_is_not_the_one_that_was_left_is_not_decrypted(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    filled(path, sealed=True)
+    former = path.read_bytes()
+    with open_store(settings(path, sealed=True)) as store:
+        store.add([Draft(text="more")])
+    path.write_bytes(former)
+    with pytest.raises(TamperSuspected):
+        decrypt_store(settings(path, sealed=True))
+    with open_store(settings(path, sealed=True)) as store:
+        store.accept_state()
+    assert decrypt_store(settings(path, sealed=True))[1] == 19
 
 
 def test_a_copy_that_lost_a_row_is_noticed(tmp_path: Path) -> None:

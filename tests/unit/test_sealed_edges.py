@@ -15,6 +15,7 @@ from ums_core.channels.sealed import Keys
 from ums_core.crypto import DataKey, Envelope, Fields, Files
 from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken
 from ums_core.index.snapshot import Section, read, write
+from ums_core.ports.sealed import Sealing
 from ums_core.settings.database import url_of
 from ums_core.storage.anchor import Reached, digest_of_file, digest_of_pages, former_digest_of_file
 from ums_core.storage.connect import load_driver
@@ -119,7 +120,7 @@ def test_keys_that_another_process_made_first_are_taken(tmp_path: Path, monkeypa
 
 def test_a_guard_without_an_anchor_has_nothing_to_write(tmp_path: Path) -> None:
     with open_store(settings(tmp_path, {})) as store:
-        store._database.guard.rekeyed(())
+        store._database.guard.rekeyed(Sealing(database_id="d" * 32))
         store.accept_state()
         assert store.health().status == "ok"
     assert not list(tmp_path.glob("*.anchor"))
@@ -144,7 +145,7 @@ def test_a_backup_that_reads_back_otherwise_replaces_no_older_one(
     with open_store(settings(tmp_path)) as store:
         store.backup(tmp_path / "kept" / "backup")
         before = (tmp_path / "kept" / "backup").read_bytes()
-        ring = store._database.sealing.keys  # type: ignore[union-attr]  # sealed
+        ring = store._database.guard.sealing.keys  # type: ignore[union-attr]  # sealed
         lying = Lying(ring.files)  # type: ignore[arg-type, union-attr]  # of the envelope
         monkeypatch.setattr(Keys, "files", property(lambda _: lying))
         with pytest.raises(SealBroken, match="nothing was replaced"):

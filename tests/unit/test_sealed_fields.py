@@ -296,6 +296,30 @@ def under(place: Path) -> set[str]:
         }
 
 
+def test_a_rotation_that_another_one_overtook_ends_and_destroys_no_key_in_use(tmp_path: Path) -> None:
+    filled(tmp_path)
+    with opened(tmp_path) as store, opened(tmp_path) as other:
+        keys: list[str] = []
+
+        def overtake(_done: int, _total: int) -> None:
+            # Once this one is under way: the other one finishes it, and then does a rotation of its own.
+            if not keys:
+                keys.append(other.rotate().active)
+                keys.append(other.rotate().active)
+
+        state = store.rotate(progress=overtake)
+        assert len(set(keys)) == 2
+        assert (state.active, state.pending, state.former) == (keys[1], None, ())
+        assert under(tmp_path) == {keys[1]}
+        for each in (store, other):
+            each.add([draft(12)])
+            assert_whole(each, 13)
+        assert under(tmp_path) == {keys[1]}
+    with opened(tmp_path) as store:
+        assert_whole(store, 13)
+        assert store.verify() == []
+
+
 def test_a_rotation_takes_every_value_and_every_word_along(tmp_path: Path) -> None:
     filled(tmp_path)
     (former,) = under(tmp_path)

@@ -1,6 +1,8 @@
 """A store under a key: opened, refused, rotated, accepted, destroyed."""
 
+import os
 import shutil
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -133,7 +135,7 @@ def test_a_rotation_cut_off_between_any_two_steps_is_gone_on_with(tmp_path: Path
         place.mkdir()
         filled(place)
         with opened(place) as store:
-            ring = store._database.sealing.keys  # type: ignore[union-attr]
+            ring = store._database.guard.sealing.keys  # type: ignore[union-attr]
             former = store.key_state().active
             done = getattr(ring, step)
 
@@ -328,9 +330,10 @@ def test_production_refuses_what_is_not_safe(tmp_path: Path, case: tuple[dict[st
 def test_production_opens_what_is_sealed_in_a_private_directory(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     (tmp_path / "open").chmod(0o755)
+    own = SEALED | {"encryption_key": urlsafe_b64encode(os.urandom(32)).decode()}
     with pytest.raises(SettingsError, match="chmod 700"):
-        open_store(settings(tmp_path / "open", env="production"))
-    with open_store(settings(tmp_path / "new", env="production")) as store:
+        open_store(settings(tmp_path / "open", env="production", security=own))
+    with open_store(settings(tmp_path / "new", env="production", security=own)) as store:
         assert store.health().encryption == "pages"
     allowed = settings(tmp_path / "plain", sealed=False, env="production", security={"allow_unsealed": True})
     with open_store(allowed) as store:

@@ -122,7 +122,7 @@ def test_a_schema_that_does_not_fit_on_the_disk_leaves_an_empty_file(tmp_path: P
 
 
 def test_a_full_disk_is_told_apart(store: LocalStore) -> None:
-    store._database._writer_connection.execute("PRAGMA max_page_count=40")
+    store._database._writing.execute("PRAGMA max_page_count=40")
     with pytest.raises(DiskFull, match="free some space"):
         store.add([Draft(text=f"word{n} " * 40) for n in range(2000)])
     assert store.count() == 0

@@ -38,12 +38,12 @@ from ums_core.storage.copies import (
     copied,
     database_id_of,
     in_place,
-    temporary,
     without_snapshots,
 )
 from ums_core.storage.database import Database
-from ums_core.storage.exclusive import alone, changed_kind, copy_path, exclusive
-from ums_core.storage.files import replace_durably
+from ums_core.storage.exclusive import alone, changed_kind, exclusive
+from ums_core.storage.files import copy_path, replace_durably, temporary
+from ums_core.storage.guard import Guard
 from ums_core.storage.refit import fields_opened, fields_sealed
 
 __all__ = ["Backup", "back_up", "decrypt_store", "encrypt_store", "restore_store"]
@@ -75,7 +75,7 @@ class Backup:
 def back_up(database: Database, path: str | PathLike[str], progress: Progress | None = None) -> Backup:
     """Copy an open database into a file, and check the copy; see ``LocalStore.backup``."""
     path = _file(path)
-    sealing = database.sealing
+    sealing = database.guard.sealing
     page_key = None if sealing is None else sealing.page_key
     if path.exists() and path.samefile(database.path):
         raise InvalidInput(f"{path} is the database itself; name another file for its backup")
@@ -161,7 +161,7 @@ def restore_store(
     if not backup.exists():
         raise InvalidInput(f"there is no backup {backup}")
     prepare_directory(path)
-    with temporary(envelope_path(path)) as own, temporary(path) as copy:
+    with temporary(path) as copy, temporary(envelope_path(copy)) as own:
         keys = _keys_of_backup(backup, settings, own)
         size = backup.stat().st_size
         with backup.open("rb") as file, copy.open("r+b") as content:
@@ -215,7 +215,7 @@ def encrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
     else:
         codec = _codec(path, sealing)
         target = Connector(copy_path(path), plain.driver, codec.setup)
-        changed_kind(plain, target, partial(fields_sealed, codec=codec), progress)
+        changed_kind(plain, target, partial(fields_sealed, codec=codec, guard=Guard(plain, sealing)), progress)
     _accept(settings)
     return checked(path, sealing.page_key)
 
@@ -226,6 +226,7 @@ def decrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
     Raises:
         InvalidInput: there is nothing to decrypt.
         DatabaseBusy: it is open somewhere.
+        TamperSuspected: nobody accepted the database as it is.
         KeyFailure: the source gives no key.
     """
     check_callbacks(progress=progress)
@@ -234,22 +235,15 @@ def decrypt_store(settings: UnifiedSettings | None = None, *, progress: Progress
     if not envelope_path(path).exists():
         raise InvalidInput(f"{path} is not sealed; nothing was changed")
     envelope = Envelope.open(envelope_path(path), key_source(settings.security))
-    target = connector_of(copy_path(path), None)
+    plain = is_plain(path)
     # A plain file beside keys, and nothing sealed in it, is what a decryption left that was killed at the end.
-    if not is_plain(path):
+    if not plain or holds_fields(path):
+        keys = Keys(envelope, pages=not plain)
+        _disturbed(settings, keys)
         without_snapshots(path)
-        key = Keys(envelope, pages=True).sealing.page_key
-        sealed = connector_of(path, key, settings.database.busy_timeout)
-        changed_kind(sealed, target, _exported, progress)
-    elif holds_fields(path):
-        codec = _codec(path, Keys(envelope, pages=False).sealing)
-        without_snapshots(path)
-        changed_kind(
-            connector_of(path, None, settings.database.busy_timeout),
-            target,
-            partial(fields_opened, codec=codec),
-            progress,
-        )
+        fill = partial(fields_opened, codec=_codec(path, keys.sealing)) if plain else _exported
+        sealed = connector_of(path, keys.sealing.page_key, settings.database.busy_timeout)
+        changed_kind(sealed, connector_of(copy_path(path), None), fill, progress)
     found = checked(path, None)
     anchor_path(path).unlink(missing_ok=True)
     envelope.destroy()
@@ -270,6 +264,21 @@ def _file(path: object) -> Path:
 
 def _exported(connection: Connection, target: Connector) -> None:
     target.export_from(connection)
+    copy = target.open(writable=True)
+    try:
+        # Of the anchor that the former file had, or of none.
+        copy.execute("DELETE FROM meta WHERE key = 'anchored'")
+        copy.execute("PRAGMA journal_mode=DELETE")
+    finally:
+        copy.close()
+
+
+def _disturbed(settings: UnifiedSettings, keys: Keys) -> None:
+    """See that a sealed database is the one that was left here, and note that its file is going to change."""
+    database = open_database(settings, lambda: datetime.now(UTC), keys)
+    database.close()
+    database.guard.refuse()
+    database.guard.disturbed()
 
 
 def _codec(path: Path, sealing: Sealing) -> Codec:

@@ -1,6 +1,7 @@
 """Opens sealed databases: the envelope beside the file, the key that fits, and what production asks for."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ from ums_core.settings import UnifiedSettings
 from ums_core.storage.codec import holds_fields
 from ums_core.storage.connect import is_plain, not_encrypted, prepare_directory
 from ums_core.storage.database import Database
+from ums_core.storage.files import swept
 from ums_core.storage.folding import Pace
 
 __all__ = ["Keys", "check_production", "keys_of", "open_database"]
@@ -64,7 +66,8 @@ def keys_of(settings: UnifiedSettings, source: Callable[[], KeySource]) -> "Keys
                 "the database URL asks for SQLCipher, and there is no key: give AI_SECURITY__ENCRYPTION_KEY, "
                 "or a key service with AI_SECURITY__KMS_BACKEND"
             )
-        if envelope_file.exists():
+        # Keys beside a plain file are those of an encryption that was cut off before it began to replace the file.
+        if envelope_file.exists() and (not is_plain(path) or holds_fields(path)):
             raise DatabaseEncrypted(
                 f"{path} has keys in {envelope_file.name}, so it is sealed: give AI_SECURITY__ENCRYPTION_KEY or its "
                 "key service; nothing was written"
@@ -112,12 +115,14 @@ def open_database(settings: UnifiedSettings, clock: Callable[[], datetime], keys
         return make(None)
     pending = keys.envelope.pending
     try:
-        return make(keys.sealing)
+        database = make(keys.sealing)
     except WrongKey:
         if pending is None or not keys.pages:
             raise
-    database = make(keys.sealing_by(pending))
-    keys.promote()
+        database = make(keys.sealing_by(pending))
+        keys.promote(pending.key_id)
+    # Nobody converts what is open: a copy that is there was left, perhaps readable, by a decryption that was killed.
+    swept(settings.database.path)
     return database
 
 
@@ -160,9 +165,9 @@ class Keys:
         """The keys that a rotation leads to, on the disk before they are used."""
         return self.sealing_by(self.envelope.begin())
 
-    def promote(self) -> None:
-        """Everything in the database is under the new keys."""
-        self.envelope.promote()
+    def promote(self, key_id: str) -> None:
+        """Everything in the database is under the keys of that id."""
+        self.envelope.promote(key_id)
 
     def refresh(self) -> None:
         """Take up what other processes changed."""
@@ -171,7 +176,9 @@ class Keys:
     def retire(self) -> None:
         """Nothing is under former keys any more: destroy them."""
         for key_id in self.state().former:
-            self.envelope.retire(key_id)
+            # Another process may have been quicker.
+            with suppress(InvalidInput):
+                self.envelope.retire(key_id)
 
     def destroy(self) -> None:
         """Destroy every key."""

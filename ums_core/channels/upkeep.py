@@ -23,7 +23,7 @@ __all__ = ["destroyed", "erased", "ring_of", "rotated", "state_of", "verified"]
 
 def ring_of(database: Database) -> KeyRing | None:
     """The keys of a database; None where it is not sealed."""
-    return None if database.sealing is None else database.sealing.keys
+    return None if database.guard.sealing is None else database.guard.sealing.keys
 
 
 def erased(database: Database, ids: list[str], namespace: Namespace, idempotency_key: str | None) -> Receipt:

@@ -142,14 +142,20 @@ class Envelope:
         self._change(step)
         return self.keys[1]
 
-    def promote(self) -> None:
+    def promote(self, key_id: str | None = None) -> None:
         """Everything is under the pending key: it becomes the active one, and the former one is retired.
 
+        Args:
+            key_id: the pending key that is meant. Where it is no longer that, another process did this already, and
+                may have begun another rotation: nothing happens.
+
         Raises:
-            InvalidInput: no rotation is under way.
+            InvalidInput: no rotation is under way, and no key was named.
         """
 
         def step(document: Document) -> Document:
+            if key_id is not None and (document.pending is None or document.pending.key_id != key_id):
+                return document
             if document.pending is None:
                 raise InvalidInput(f"{self.path} holds no pending key; begin a rotation first")
             active, pending = replace(document.active, state="retired"), replace(document.pending, state="active")

@@ -47,8 +47,11 @@ def read(path: Path) -> bytes:
         if path.is_symlink():
             raise KeyFileUnsafe(f"the key file {path} is a symbolic link; name the file itself") from error
         raise StorageError(f"the key file {path} cannot be read: {error.strerror}") from error
+    found = os.fstat(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        os.close(descriptor)
+        raise KeyFileUnsafe(f"the key file {path} is a directory")
     with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, opened with its mode
-        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise KeyFileUnsafe(f"the key file {path} is no regular file")
         if found.st_uid != os.geteuid():

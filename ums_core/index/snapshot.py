@@ -147,6 +147,9 @@ def read(path: Path, expected: Mapping[str, Any], seal: FileSeal | None = None) 
     """
     _remove_stale(path)
     try:
+        if not path.is_file():
+            # A pipe would be waited for.
+            return None
         with path.open("rb", buffering=0) as file:
             if seal is not None:
                 return _read_sealed(file, expected, seal)

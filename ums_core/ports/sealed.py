@@ -120,8 +120,11 @@ class KeyRing(Protocol):
         """The keys that a rotation leads to, durable before they are used; those of an interrupted one, if there is."""
         ...
 
-    def promote(self) -> None:
-        """Everything in the database is under the new keys."""
+    def promote(self, key_id: str) -> None:
+        """Everything in the database is under the keys of that id, to which a rotation led.
+
+        Nothing happens where another process said so already.
+        """
         ...
 
     def refresh(self) -> None:

@@ -17,7 +17,7 @@ from struct import Struct
 import numpy as np
 
 from ums_core.storage import raw
-from ums_core.storage.files import sync_directory
+from ums_core.storage.files import refusals, sync_directory
 
 __all__ = ["Anchor", "Reached", "anchor_path", "digest_of_file", "digest_of_pages", "former_digest_of_file"]
 
@@ -66,16 +66,29 @@ class Anchor:
         self._id = bytes.fromhex(database_id)
 
     def read(self) -> Reached | None:
-        """The last point noted; None where there is none that one of the keys wrote."""
+        """The last point noted; None where there is none that one of the keys wrote, or no file that could hold it."""
         try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
+            # Not to follow a link, nor to wait for the other end of a pipe.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                content = os.read(descriptor, 2 * _SLOT)
+            finally:
+                os.close(descriptor)
+        except OSError:
             return None
         slots = [self._slot(content[start : start + _SLOT]) for start in (0, _SLOT)]
         return max((slot for slot in slots if slot), key=lambda slot: slot.seq, default=None)
 
     def note(self, reached: Reached, *, sync: bool = False) -> None:
-        """Write a point down. Costs some microseconds, or two fsyncs: of the file, and of its name."""
+        """Write a point down. Costs some microseconds, or two fsyncs: of the file, and of its name.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        with refusals(self.path):
+            self._note(reached, sync=sync)
+
+    def _note(self, reached: Reached, *, sync: bool) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(descriptor, self._encoded(reached), reached.seq % 2 * _SLOT)
@@ -87,8 +100,13 @@ class Anchor:
             sync_directory(self.path.parent)
 
     def reset(self, reached: Reached) -> None:
-        """Believe in this point and in no other."""
-        self.path.unlink(missing_ok=True)
+        """Believe in this point and in no other.
+
+        Raises:
+            StorageError: the file system refused, as where the anchor is a directory.
+        """
+        with refusals(self.path):
+            self.path.unlink(missing_ok=True)
         self.note(reached, sync=True)
 
     def _encoded(self, reached: Reached) -> bytes:

@@ -94,6 +94,7 @@ class Connector:
 
     Attributes:
         told: gives the error of a function of ours that SQL called last.
+        newer_key: asked where the key does not fit: the one that it was exchanged for, or None.
 
     Raises:
         ValueError: the key has another length.
@@ -113,6 +114,7 @@ class Connector:
         self.driver = driver
         self.setup = setup
         self.told: Told = lambda: None
+        self.newer_key: Callable[[], bytes | None] = lambda: None
         self._page_key = page_key
         self._idle: deque[Connection] = deque()
         self._lent = 0
@@ -137,6 +139,16 @@ class Connector:
         Raises:
             StorageError: by what the driver said.
         """
+        try:
+            return self._opened(writable=writable)
+        except WrongKey:
+            newer = self.newer_key()
+            if newer is None:
+                raise
+            self._page_key = newer
+        return self._opened(writable=writable)
+
+    def _opened(self, *, writable: bool) -> Connection:
         with translated(self.path):
             connection = self.driver.connect(
                 str(self.path), timeout=self.wait_s, isolation_level=None, check_same_thread=False

@@ -1,8 +1,5 @@
 """A whole database copied while it is in use, and put in the place of another one."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ums_core.errors import InvalidInput, NotADatabase
@@ -21,7 +18,6 @@ __all__ = [
     "copied",
     "database_id_of",
     "in_place",
-    "temporary",
     "without_snapshots",
 ]
 
@@ -32,20 +28,6 @@ Checked = tuple[int, int]
 def connector_of(path: Path, page_key: bytes | None, wait_s: float = BUSY_TIMEOUT_S) -> Connector:
     """A connector to a file that nothing else has to know of."""
     return Connector(path, load_driver(encrypting=page_key is not None), filters.register, page_key, wait_s)
-
-
-@contextmanager
-def temporary(beside: Path) -> Iterator[Path]:
-    """An empty file of one's own in the directory of another one, gone after the block unless it was moved."""
-    path = beside.with_name(f".{beside.name}.copy.tmp")
-    path.unlink(missing_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
-    try:
-        yield path
-    finally:
-        for suffix in ("", "-journal", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).unlink()
 
 
 def copied(connector: Connector, target: Path) -> None:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.errors import StoreClosed
+from ums_core.errors import StorageError, StoreClosed
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import Change, RowSet
 from ums_core.ports.ledger import Head, TurnRow, VectorType
@@ -24,7 +24,7 @@ from ums_core.storage import filters, journal, keyword, listing, raw
 from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
 from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
-from ums_core.storage.connect import Connector, Reader, load_driver, prepare_directory
+from ums_core.storage.connect import Connection, Connector, Reader, load_driver, prepare_directory
 from ums_core.storage.exclusive import alone
 from ums_core.storage.folding import Folding, Pace
 from ums_core.storage.guard import Guard
@@ -33,14 +33,7 @@ from ums_core.storage.pending import Pending
 from ums_core.storage.postings import Candidates, Postings
 from ums_core.storage.reading import find_nid, read_bindings, read_memories, vectors_of
 from ums_core.storage.scopes import MAX_SCOPES, KnownScopes
-from ums_core.storage.table import (
-    LazyNamespaces,
-    decode,
-    decode_namespace,
-    encode_namespace,
-    read_turns,
-    select_rows,
-)
+from ums_core.storage.table import LazyNamespaces, decode, decode_namespace, encode_namespace, read_turns, select_rows
 from ums_core.storage.transaction import Known, SqlTransaction, in_name_of
 from ums_core.storage.worded import Asked, rows_with
 from ums_core.storage.writer import GroupWriter
@@ -97,7 +90,6 @@ class Database:
             path, driver, self.codec.setup if self.codec else filters.register, page_key, pace.busy_timeout_s
         )
         self._connector.told = self.codec.problem if self.codec else self._connector.told
-        self.sealing = sealing
         self.guard = Guard(self._connector, sealing)
         self._folding = Folding(self.guard, pace)
         self._write_lock = threading.Lock()
@@ -109,24 +101,25 @@ class Database:
         # Whatever is not ours, or is too new for us, is left as it is.
         self._connector.peek(lambda connection: check_kind(connection, path, sealing))
         with alone(path, pace.busy_timeout_s):
-            self._writer_connection = self._connector.open(writable=True)
+            self._own: Connection | None = self._connector.open(writable=True)
             try:
                 with self._translated():
                     self._secure_terms = self._connector.deletes_terms
                     self.database_id = migrate(
-                        self._writer_connection,
+                        self._writing,
                         path,
                         secure_terms=self._secure_terms,
                         database_id=None if sealing is None else sealing.database_id,
                     )
                     if self.codec is not None:
-                        self.codec.begin(self._writer_connection)
-                    self.guard.check(self._writer_connection)
-                    agree_on_terms(self._writer_connection, secure=self._secure_terms)
-                    self.ink = journal.begun(self._writer_connection)
+                        self.codec.begin(self._writing)
+                    self.guard.check(self._writing)
+                    agree_on_terms(self._writing, secure=self._secure_terms)
+                    self.ink = journal.begun(self._writing)
             except BaseException:
-                self._writer_connection.close()
+                self._writing.close()
                 raise
+        self._connector.newer_key = self.guard.newer_key
         self._writer: GroupWriter[SqlTransaction] = GroupWriter(self._transact)
 
     @property
@@ -276,12 +269,12 @@ class Database:
     def accept(self) -> None:
         """Believe in the database as it is."""
         with self._write_lock, self._translated():
-            self.guard.accept(self._writer_connection)
+            self.guard.accept(self._writing)
 
     def checkpoint(self, mode: str = "PASSIVE") -> bool:
         """Fold the write-ahead log into the file; False when it could not be done now."""
         with self._write_lock:
-            return self._folding.fold(self._writer_connection, mode)
+            return self._folding.fold(self._writing, mode)
 
     def fold(self) -> bool:
         """Fold the log into the file and truncate it, also when that means to wait; False when a reader holds it."""
@@ -294,12 +287,15 @@ class Database:
     def let_go(self) -> Iterator[Connector]:
         """No connection of this object to the file for a ``with`` block; reads and writes wait until it ends."""
         with self._write_lock, self._connector.paused(), self._translated():
-            self._folding.fold(self._writer_connection, "TRUNCATE")
-            self._writer_connection.close()
+            self._folding.fold(self._writing, "TRUNCATE")
+            self._writing.close()
+            self._own = None
             try:
                 yield self._connector
             finally:
-                self._writer_connection = self._connector.open(writable=True)
+                # Where that fails, whoever writes next tries again.
+                with suppress(StorageError):
+                    self._own = self._connector.open(writable=True)
 
     def stop_writes(self) -> None:
         """Wait for the writes under way, and refuse any other; reads go on."""
@@ -314,9 +310,10 @@ class Database:
                 return
             self._closed = True
             self._connector.close()
-            with self._translated():
-                self._folding.fold(self._writer_connection, "TRUNCATE", last=True)
-                self._writer_connection.close()
+            if self._own is not None:
+                with self._translated():
+                    self._folding.fold(self._own, "TRUNCATE", last=True)
+                    self._own.close()
             self._let_go_of_files()
             if self.codec is not None:
                 self.codec.forget()
@@ -328,6 +325,13 @@ class Database:
             row = connection.execute("SELECT path FROM namespaces WHERE nid = ?", (nid,)).fetchone()
         return decode_namespace(row[0])
 
+    @property
+    def _writing(self) -> Connection:
+        """The connection that writes, opened again where it could not be when it was due."""
+        if self._own is None:
+            self._own = self._connector.open(writable=True)
+        return self._own
+
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self.path, self._connector.told)
 
@@ -336,7 +340,7 @@ class Database:
             if self._stopped:
                 raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
             self.guard.refuse()
-            connection = self._writer_connection
+            connection = self._writing
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if self.codec is not None:
@@ -364,7 +368,7 @@ class Database:
             if done:
                 self.guard.committed(done[-1].seq, done[-1].mark)
                 self.on_commit(first, done)
-            self._folding.note(self._writer_connection, works, last.hi - first.hi)
+            self._folding.note(self._writing, works, last.hi - first.hi)
         except Exception:  # noqa: BLE001  # what is committed is not to be reported as failed; a search catches up
             _log.exception("an index could not take up a committed change of %s", self.path)
 

@@ -11,9 +11,9 @@ from filelock import FileLock
 from ums_core.errors import DatabaseBusy, NotADatabase
 from ums_core.storage.complaint import translated
 from ums_core.storage.connect import BUSY_TIMEOUT_S, Connection, Connector
-from ums_core.storage.files import replace_durably, sync_directory
+from ums_core.storage.files import replace_durably, sync_directory, temporary
 
-__all__ = ["alone", "changed_kind", "check_alone", "check_pages", "check_rows", "copy_path", "exclusive", "rekey"]
+__all__ = ["alone", "changed_kind", "check_alone", "check_pages", "check_rows", "exclusive", "rekey"]
 
 _STEPS = 3
 Fill: TypeAlias = Callable[[Connection, Connector], None]
@@ -63,15 +63,23 @@ def exclusive(connector: Connector) -> Iterator[Connection]:
             connection.close()
 
 
-def rekey(connector: Connector, page_key: bytes) -> None:
+def rekey(connector: Connector, page_key: bytes, still: Callable[[], bool] = lambda: True) -> None:
     """Encrypt every page anew with another key, and check each. Killed at any moment, one of both keys opens the file.
 
     Costs about 1.7 s for 60 MB.
 
+    Args:
+        connector: of the database, which nobody has open.
+        page_key: 32 bytes.
+        still: whether that is the key that it is to be under, asked when nobody else can do the same.
+
     Raises:
-        DatabaseBusy, StorageError: as ``exclusive``.
+        DatabaseBusy: as ``exclusive``, or another process was quicker.
+        StorageError: as ``exclusive``.
     """
     with exclusive(connector) as connection:
+        if not still():
+            raise DatabaseBusy(f"{connector.path}: another process exchanged its key meanwhile: retry, if need be")
         connector.rekey(connection, page_key)
         check_pages(connection, connector.path)
 
@@ -93,37 +101,26 @@ def changed_kind(
     Raises:
         DatabaseBusy, StorageError: as ``exclusive``.
     """
-    path, copy = connector.path, target.path
+    path = connector.path
     tell = progress or (lambda _done, _total: None)
-    with exclusive(connector) as connection:
-        copy.unlink(missing_ok=True)
-        os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with exclusive(connector) as connection, temporary(path) as copy:
+        fill(connection, target)
+        tell(1, _STEPS)
+        checked = target.open(writable=False)
         try:
-            fill(connection, target)
-            tell(1, _STEPS)
-            checked = target.open(writable=False)
-            try:
-                check_pages(checked, copy)
-                check_rows(connection, checked, copy)
-            finally:
-                checked.close()
-            tell(2, _STEPS)
-            with path.open("r+b") as old:
-                replace_durably(copy, path)
-                _overwrite(old.fileno())
+            check_pages(checked, copy)
+            check_rows(connection, checked, copy)
         finally:
-            for suffix in ("", "-journal", "-wal", "-shm"):
-                copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+            checked.close()
+        tell(2, _STEPS)
+        with path.open("r+b") as old:
+            replace_durably(copy, path)
+            _overwrite(old.fileno())
     for beside in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + beside).unlink()
     sync_directory(path.parent)
     tell(_STEPS, _STEPS)
-
-
-def copy_path(path: Path) -> Path:
-    """Where a database is copied to, before the copy takes its place."""
-    return path.with_name(f".{path.name}.copy.tmp")
 
 
 def check_pages(connection: Connection, path: Path) -> None:

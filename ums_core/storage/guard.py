@@ -24,11 +24,13 @@ class Guard:
 
     Attributes:
         connector: of the database.
+        sealing: the keys that the database is under, as far as is known; None for a plain one.
         suspicion: what is wrong, in words; None where nothing is.
     """
 
     def __init__(self, connector: Connector, sealing: Sealing | None) -> None:
         self.connector = connector
+        self.sealing = sealing
         # Then the anchor has a key of its own, which the database holds: data keys come and go under other processes.
         self._of_fields = sealing if sealing is not None and sealing.fields is not None else None
         self.suspicion: str | None = None
@@ -36,12 +38,28 @@ class Guard:
         if sealing is not None and sealing.anchor_keys:
             self.anchor = Anchor(connector.path, sealing.database_id, sealing.anchor_keys)
 
-    def rekeyed(self, keys: tuple[bytes, ...]) -> None:
+    def rekeyed(self, sealing: Sealing) -> None:
         """Write what was noted under another key, and go on with that one."""
+        self.sealing = sealing
         if self.anchor is not None:
             reached = self.anchor.read() or Reached(0, 0)
-            self.anchor.keys = keys
+            self.anchor.keys = sealing.anchor_keys
             self.anchor.note(reached, sync=True)
+
+    def newer_key(self) -> bytes | None:
+        """The key that pages are under by now, where another process exchanged it meanwhile; None where it did not.
+
+        Raises:
+            KeyFailure: the key file is gone or wrong, or the source gives no key.
+        """
+        if self.sealing is None or self.sealing.keys is None or self.anchor is None:
+            return None
+        self.sealing.keys.refresh()
+        newer = self.sealing.keys.sealing
+        if newer.page_key == self.sealing.page_key:
+            return None
+        self.sealing, self.anchor.keys = newer, newer.anchor_keys
+        return newer.page_key
 
     def check(self, connection: Connection) -> None:
         """Compare, once, before anything is written."""
@@ -90,6 +108,12 @@ class Guard:
             self.anchor.note(Reached(end.seq, end.mark, self._digest(self.anchor)), sync=True)
         finally:
             connection.execute("ROLLBACK")
+
+    def disturbed(self) -> None:
+        """Note, of a closed database, that its file is going to change: left half-way, it must raise no suspicion."""
+        reached = None if self.anchor is None else self.anchor.read()
+        if self.anchor is not None and reached is not None:
+            self.anchor.note(Reached(reached.seq, reached.mark), sync=True)
 
     def accept(self, connection: Connection) -> None:
         """Believe in the database as it is."""

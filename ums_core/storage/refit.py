@@ -5,6 +5,7 @@ from collections.abc import Callable
 from ums_core.storage import filters
 from ums_core.storage.codec import Codec
 from ums_core.storage.connect import Connection, Connector
+from ums_core.storage.guard import Guard
 from ums_core.storage.migrations import fill_terms, migrate
 from ums_core.storage.sealed_columns import SEALED, opened, sealed_as
 
@@ -15,15 +16,18 @@ _BATCH = 500
 _OWN = ("terms", "field_keys", "anchored")
 
 
-def fields_sealed(connection: Connection, target: Connector, codec: Codec) -> None:
+def fields_sealed(connection: Connection, target: Connector, codec: Codec, guard: Guard) -> None:
     """Copy a plain database into an empty file, its fields sealed. No byte of a field is on the disk as it is.
+
+    The anchor of the copy is there before the copy can take its place, or the copy would seem to have lost it.
 
     Args:
         connection: the only one to the plain database.
         target: of the empty file, with the setup of the codec.
         codec: seals.
+        guard: of the database that the copy is to be.
     """
-    _copied(connection, target, codec, sealing=True)
+    _copied(connection, target, codec, guard)
 
 
 def fields_opened(connection: Connection, target: Connector, codec: Codec) -> None:
@@ -34,7 +38,7 @@ def fields_opened(connection: Connection, target: Connector, codec: Codec) -> No
         target: of the empty file.
         codec: opens.
     """
-    _copied(connection, target, codec, sealing=False)
+    _copied(connection, target, codec, None)
 
 
 def check_values(connection: Connection, told: Callable[[int], None] = lambda _: None) -> None:
@@ -55,7 +59,8 @@ def check_values(connection: Connection, told: Callable[[int], None] = lambda _:
             told(done)
 
 
-def _copied(connection: Connection, target: Connector, codec: Codec, *, sealing: bool) -> None:
+def _copied(connection: Connection, target: Connector, codec: Codec, guard: Guard | None) -> None:
+    sealing = guard is not None
     identity = str(connection.execute("SELECT value FROM main.meta WHERE key = 'database_id'").fetchone()[0])
     _made(target, identity)
     codec.register(connection)
@@ -80,8 +85,10 @@ def _copied(connection: Connection, target: Connector, codec: Codec, *, sealing:
         writer.execute("BEGIN")
         fill_terms(writer, codec.hidden if sealing else list)
         writer.execute("COMMIT")
-        if sealing:
+        if guard is not None:
             check_values(writer)
+            guard.check(writer)
+            guard.accept(writer)
         writer.execute("PRAGMA journal_mode=DELETE")
     finally:
         writer.close()

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import TypeAlias
 
+from ums_core.errors import DatabaseBusy, WrongKey
 from ums_core.ports.sealed import KeyRing
 from ums_core.ports.tending import Progress
 from ums_core.storage.codec import Codec
@@ -27,25 +28,33 @@ def rotate_pages(database: Database, ring: KeyRing) -> None:
     Killed at any moment, the database opens with one of the two keys in the ring, and the next call goes on.
 
     Raises:
-        DatabaseBusy: another process has the file open.
+        DatabaseBusy: another process has the file open, or exchanges its key.
         TamperSuspected: nobody accepted the database as it is.
         StorageError: the disk refused; the former key still opens the file.
     """
     database.guard.refuse()
     sealing = ring.begin()
+
+    def still() -> bool:
+        ring.refresh()
+        return ring.state().pending == sealing.key_id
+
     with database.let_go() as connector:
-        rekey(connector, sealing.page_key or b"")
+        try:
+            rekey(connector, sealing.page_key or b"", still)
+        except WrongKey as error:
+            raise DatabaseBusy(f"{connector.path}: another process exchanges its key: retry when it is done") from error
         # Before the step after which the former key reads no anchor any more.
-        database.guard.rekeyed(sealing.anchor_keys)
-        ring.promote()
-        database.sealing = sealing
+        database.guard.rekeyed(sealing)
+        ring.promote(sealing.key_id)
 
 
 def rotate_fields(database: Database, codec: Codec, ring: KeyRing, progress: Progress | None = None) -> None:
     """Put every sealed value, row by row, under a new key of the ring; reads and writes go on, in any process.
 
     From the first step on every process seals with the new key. Once no row is under another one, counted in the
-    transaction that says so, the former keys may be destroyed. Killed at any moment, the next call goes on.
+    transaction that says so, the former keys may be destroyed. Killed at any moment, the next call goes on. Where
+    another process finished meanwhile, and began a rotation of its own, the rest is that one's.
 
     Args:
         database: the database.
@@ -63,7 +72,7 @@ def rotate_fields(database: Database, codec: Codec, ring: KeyRing, progress: Pro
     database.write(partial(_turn, codec, newest))
     with database.reader() as connection:
         left, total = _left(connection, newest), rows_in(connection)
-    while not database.write(partial(_finished, codec, newest)):
+    while left_over := database.write(partial(_left_over, codec, newest)):
         for table in SEALED:
             after: _Key | None = ()
             while after is not None:
@@ -71,9 +80,9 @@ def rotate_fields(database: Database, codec: Codec, ring: KeyRing, progress: Pro
                 left -= moved
                 if progress is not None and moved:
                     progress(min(total, total - left), total)
-    if ring.state().pending is not None:
-        ring.promote()
-    database.sealing = sealing
+    if left_over is not None:
+        ring.promote(newest)
+        database.guard.sealing = sealing
 
 
 def share_under(connection: Connection, codec: Codec) -> float:
@@ -87,12 +96,15 @@ def _turn(codec: Codec, newest: str, transaction: SqlTransaction) -> None:
     codec.turn_to(connection, newest, *(key for key in codec.keys(connection) if key != newest))
 
 
-def _finished(codec: Codec, newest: str, transaction: SqlTransaction) -> bool:
-    """Whether nothing is under another key; then nobody asks for one any more."""
-    if _left(transaction.connection, newest):
-        return False
-    codec.turn_to(transaction.connection, newest)
-    return True
+def _left_over(codec: Codec, newest: str, transaction: SqlTransaction) -> int | None:
+    """How many rows are under another key; if none, nobody asks for one any more. None where another rotation began."""
+    connection = transaction.connection
+    if codec.keys(connection)[0] != newest:
+        return None
+    left = _left(connection, newest)
+    if not left:
+        codec.turn_to(connection, newest)
+    return left
 
 
 def _reseal(
