@@ -345,11 +345,11 @@ class Database:
             try:
                 if self.codec is not None:
                     self.codec.follow(connection)
-                first, link = journal.tip(connection)
+                first, link, named = journal.tip(connection)
                 # Bound anew, or written by another process: what was known of its bindings may have changed.
                 bindings = self._bindings if first.seq == self._seen else {}
                 done, results, new_nids, last = self._work(
-                    works, Pending(connection, link, self.codec), first, bindings
+                    works, Pending(connection, link, named, self.codec), first, bindings
                 )
                 connection.execute("COMMIT")
             except BaseException:

@@ -52,10 +52,10 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
     connection.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries)
 
 
-def tip(connection: Connection) -> tuple[Head, bytes]:
-    """As ``head``, with the link that the next change continues."""
-    row = connection.execute("SELECT seq, hi, link FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
-    return (Head(*row[:2]), row[2] or GENESIS) if row else (Head(0, 0), GENESIS)
+def tip(connection: Connection) -> tuple[Head, bytes, int | None]:
+    """As ``head``, with the link that the next change continues, and who made the last one."""
+    row = connection.execute("SELECT seq, hi, link, actor FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
+    return (Head(*row[:2]), row[2] or GENESIS, row[3]) if row else (Head(0, 0), GENESIS, None)
 
 
 def begun(connection: Connection) -> Ink:

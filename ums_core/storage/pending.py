@@ -17,12 +17,13 @@ class Pending:
     Args:
         connection: the writer, inside a transaction.
         link: what the next change continues.
+        named: who made the last change, and so has a name there.
         codec: hides the words of terms; None leaves them readable.
     """
 
-    __slots__ = ("_link", "actors", "changes", "codec", "connection", "entries", "passages", "rows", "terms")
+    __slots__ = ("_link", "_named", "actors", "changes", "codec", "connection", "entries", "passages", "rows", "terms")
 
-    def __init__(self, connection: Connection, link: bytes, codec: Codec | None = None) -> None:
+    def __init__(self, connection: Connection, link: bytes, named: int | None, codec: Codec | None) -> None:
         self.connection = connection
         self.codec = codec
         self.rows: list[tuple[object, ...]] = []
@@ -32,12 +33,14 @@ class Pending:
         self.changes: list[tuple[object, ...]] = []
         self.actors: dict[int, str] = {}
         self._link = link
+        self._named = named
 
     def note(self, entry: tuple[Any, ...], notes: Notes, actor: str) -> None:
         """Let a change be entered: the first seven values of its entry, what it does to memories, and who made it."""
         link = self._link = notes.ink.link(self._link, entry, actor, notes)
         aid = notes.ink.aid(actor)
-        self.actors[aid] = actor
+        if aid != self._named:
+            self.actors[aid] = actor
         self.entries.append((*entry, aid, bytes(notes.digests) or None, bytes(notes.salts) or None, link))
         self.changes += [(entry[0], place, *change) for place, change in enumerate(notes.changes)]
 

@@ -55,7 +55,7 @@ class Mark:
 def mark_of(database: Database) -> Mark:
     """Where the history of a database ends now."""
     with database.reader() as connection:
-        head, link = journal.tip(connection)
+        head, link, _ = journal.tip(connection)
     return Mark(head.seq, link)
 
 
