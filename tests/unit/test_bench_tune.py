@@ -24,7 +24,7 @@ def drawn(weights: np.ndarray, count: int) -> list[Asked]:
         gold = np.zeros(12, np.bool_)
         gold[random.choice(12, p=chance / chance.sum())] = True
         ids = tuple(f"t{n}" for n in range(12))
-        asked.append(Asked(number % 3, ids, signals, gold, (ids[int(gold.argmax())],)))
+        asked.append(Asked(number % 3, ids, signals, gold, (ids[int(gold.argmax())],), dict.fromkeys(ids, "s")))
     return asked
 
 
@@ -35,11 +35,13 @@ def test_the_weights_that_made_the_answers_are_found_again() -> None:
     found = fit(asked, penalty=0.1)
     assert found[:2].sum() == pytest.approx(1.0)
     np.testing.assert_allclose(found, true / 2.0, atol=0.12)
-    assert recalls(asked, found)[0] > recalls(asked, -found)[0]
+    better, worse = ([recalls(each, weights)[0] for each in asked] for weights in (found, -found))
+    assert np.mean(better) > np.mean(worse)
+    assert recalls(asked[0], found)[-2:] == [1.0, 1.0]
 
 
 def test_without_any_answer_there_is_nothing_to_fit() -> None:
-    asked = [Asked(0, ("a",), np.zeros((1, len(SIGNALS))), np.array([False]), ("b",))]
+    asked = [Asked(0, ("a",), np.zeros((1, len(SIGNALS))), np.array([False]), ("b",), {})]
     with pytest.raises(InvalidInput, match="nothing to fit"):
         fit(asked)
 
@@ -47,7 +49,7 @@ def test_without_any_answer_there_is_nothing_to_fit() -> None:
 def test_weights_that_make_shares_of_nothing_stay_as_they_are() -> None:
     signals = np.zeros((2, len(SIGNALS)))
     signals[0, 0] = -1.0
-    found = fit([Asked(0, ("a", "b"), signals, np.array([True, False]), ("a",))])
+    found = fit([Asked(0, ("a", "b"), signals, np.array([True, False]), ("a",), {})])
     assert found[0] < 0
 
 
@@ -80,6 +82,15 @@ def test_the_command_prints_weights_that_a_query_takes(tmp_path: Path, capsys: p
     assert tuple(weights) == SIGNALS
     Profile(**weights)
     assert [line.split("  ")[0] for line in err.splitlines()] == ["default", "fitted on the others", "fitted on all"]
+    assert err.count("category 5 R@10") == 3
+    one = conversation("three", things)
+    one["qa"] = one["qa"][:3]
+    path.write_text(json.dumps([one, one | {"sample_id": "four"}]))
+    assert cli.main(["tune", str(path), "--embedder", "none", "--without"]) == 0
+    err = capsys.readouterr().err
+    assert "without after_question  R@5" in err
+    assert "without user" not in err
+    assert "category 5" not in err
     path.write_text(json.dumps([conversation("one", things)]))
     assert cli.main(["tune", str(path)]) == 2
     assert "at least two conversations" in capsys.readouterr().err

@@ -140,5 +140,7 @@ def test_every_option_of_a_query_is_one_of_the_retriever(store: LocalStore) -> N
     assert document.page_content == "And your sister?\nShe lives in Porto."
     assert [d.page_content for d in built.invoke("Porto", context=0)] == ["She lives in Porto."]
     assert len(asyncio.run(built.ainvoke("live in Lisbon Porto", k=4, offset=1, context=0, mode="hybrid"))) == 3
+    shaped = {"weights": {"lexical": 1.0}, "kind": "dialogue", "max_tokens": 8, "use_cross_encoder": False}
+    assert len(built.invoke("Porto Lisbon", k=4, mode="hybrid", context=0, **shaped)) == 1
     with pytest.raises(ValidationError, match="no option top_k"):
         UMSRetriever(store=store, options={"top_k": 1})
