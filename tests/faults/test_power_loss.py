@@ -129,11 +129,12 @@ def test_an_index_that_was_being_saved_is_right_or_rebuilt(tmp_path: Path, backe
     lose_power(tmp_path, orders, _some("b", range(40)), security=SEALED, backend=backend)
 
 
-def test_a_rotation_that_was_cut_off_is_seen_through(tmp_path: Path) -> None:
+@pytest.mark.parametrize("security", [SEALED, SEALED_FIELDS], ids=["pages", "fields"])
+def test_a_rotation_that_was_cut_off_is_seen_through(tmp_path: Path, security: dict[str, object]) -> None:
     orders: list[Order] = []
     for number in range(4):
         orders += [{"verb": "add", "effect": _some(f"a{number}", range(3))}, {"verb": "rotate"}]
-    lose_power(tmp_path, orders, _some("b", range(12)), security=SEALED)
+    lose_power(tmp_path, orders, _some("b", range(12)), security=security)
 
 
 # Key files
