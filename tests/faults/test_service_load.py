@@ -1,5 +1,6 @@
 """The service under load, beyond what it holds, and killed: it loses nothing, and only 429 and 503 say no."""
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -195,6 +197,27 @@ def test_killed_under_load_it_has_all_that_it_acknowledged(tmp_path: Path, token
         with serving(tmp_path) as (address, _):
             assert acknowledged <= stored(address, token)
             assert httpx.get(f"{address}/health", trust_env=False).json() == {"status": "ok"}
+
+
+def test_told_to_stop_it_finishes_what_it_has_accepted(tmp_path: Path, token: str) -> None:
+    texts = [{"id": str(n), "text": f"zebra number {n} " * 40} for n in range(500)]
+    body = json.dumps({"memories": texts}).encode()
+    lines = ("POST /memory/add HTTP/1.1", "Host: x", f"X-API-Token: {token}", f"Content-Length: {len(body)}")
+    with serving(tmp_path) as (address, process):
+        parts = urlsplit(address)
+        with socket.create_connection((str(parts.hostname), parts.port or 0), timeout=60) as peer:
+            peer.sendall("".join(f"{line}\r\n" for line in (*lines, "Expect: 100-continue")).encode() + b"\r\n")
+            # Somebody is at work on it, and waits for the body.
+            assert b" 100 " in peer.recv(4096)
+            peer.sendall(body)
+            process.send_signal(signal.SIGTERM)
+            answer = peer.recv(4096)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            while peer.recv(65_536):
+                pass
+        assert process.wait(60) in {0, -signal.SIGTERM}
+    with serving(tmp_path) as (address, _):
+        assert stored(address, token) == {str(n) for n in range(500)}
 
 
 def test_streams_outlive_a_service_that_is_killed(tmp_path: Path, token: str) -> None:
