@@ -289,6 +289,10 @@ def test_as_users_of_the_door_know_it(store: LocalStore, clock: Clock) -> None:
         door = EnhancedMemoryStore(store)
         tell(store, "a", "b", "c", ttl_s=1e6)
         used = await door.mark_access(["a"])
+        plan = {"min_total": 0, "retain_fraction": 0.5, "namespace": None, "where": None}
+        assert await door.forget_memories(**plan, dry_run=True) == 1
+        whole = {"threshold": 1.0, "level": 0, "namespace": None, "strategy": None}
+        assert (await door.consolidate_memories(**whole, dry_run=True)).merged == 0
         gone = await door.forget_memories(retain_fraction=0.5)
         clock.pass_(days=40)
         return [used, gone, await door.purge(), await door.sweep()]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ums_core import Draft, LocalStore, Passage, Query, UnifiedSettings, open_store
-from ums_core.errors import InvalidField, InvalidInput, InvalidNamespace, InvalidQuery, MemoryNotFound
+from ums_core.errors import InvalidField, InvalidInput, InvalidNamespace, InvalidQuery, MemoryNotFound, SettingsError
 from ums_core.records.query import Mode
 from ums_core.settings.database import url_of
 
@@ -235,8 +235,17 @@ def test_new_memories_stay_as_long_as_their_namespace_says(tmp_path: Path, times
         assert (own.ttl_s, ended.ttl_s) == (5, None)
         assert store.add_distinct([Draft(text="quite another")]).memories[0].ttl_s == 1000
         assert store.supersede(own.id, Draft(text="b")).ttl_s == 1000
+        keyed = store.add([Draft(text="c")], idempotency_key="k")
     with opened(tmp_path, times, ttl_s={"users": 100}) as store:
         assert store.add([Draft(text="a")])[0].ttl_s is None
+        # The same write, whatever the settings say by now.
+        assert store.add([Draft(text="c")], idempotency_key="k") == keyed
+
+
+@pytest.mark.parametrize("path", ["users/", "/users", "a//b", "/", "a\0"])
+def test_a_time_to_live_of_what_is_no_namespace_is_refused(path: str) -> None:
+    with pytest.raises(SettingsError, match="names no namespace"):
+        UnifiedSettings.for_testing(lifetime={"ttl_s": {path: 60}})
 
 
 def test_what_is_read_lives_on_where_the_settings_say_so(tmp_path: Path, times: Times) -> None:

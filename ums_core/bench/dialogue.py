@@ -20,7 +20,7 @@ from ums_core.settings.database import url_of
 __all__ = ["Options", "Report", "add_arguments", "play", "run"]
 
 _MONTH = timedelta(days=30)
-_LONGEST = 1200
+_LONGEST, _MOST = 1200, 1_000_000
 _EPILOG = """\
 A conversation is made up, the same for the same seed: facts are stated, repeated, corrected and contradicted, and there
 is talk. It is told twice: to a store that keeps everything, and to one that is maintained once a simulated month
@@ -243,10 +243,10 @@ def run(args: argparse.Namespace) -> int:
         k=args.k,
         embedder=args.embedder,
     )
-    if options.turns < 1 or not 0 < options.months <= _LONGEST:
+    if not 1 <= options.turns <= _MOST or not 0 < options.months <= _LONGEST:
         raise InvalidInput(
-            f"there must be a turn and some time, at most {_LONGEST} months, got {options.turns} turns in "
-            f"{options.months} months"
+            f"there must be a turn and some time, at most {_MOST} turns and {_LONGEST} months, got {options.turns} "
+            f"turns in {options.months} months"
         )
     reports = [play(options, maintained=False), play(options, maintained=True)]
     if args.plot is not None:

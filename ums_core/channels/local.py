@@ -88,13 +88,15 @@ class LocalStore(LocalLifecycle, LocalTending):
     def add(self, drafts: Sequence[Draft], *, idempotency_key: str | None = None) -> list[Memory]:
         """Store the drafts durably and return them as memories, in the same order; see the protocol."""
         self._writable()
-        drafts = self._habits.lasting(check_batch(drafts, Draft))
+        asked = check_batch(drafts, Draft)
+        drafts = self._habits.lasting(asked)
         if not drafts:
             return []
         if idempotency_key is None:
             prepared = self._ingest.prepare(drafts)
             return self._database.write(lambda tx: stored(tx, prepared))
-        digest = digest_of(part for draft in drafts for part in draft_parts(draft))
+        # Of what the caller asked for: what the settings add may be another thing by the next time.
+        digest = digest_of(part for draft in asked for part in draft_parts(draft))
         # Embedded before the lock is taken, but not again for a key that has its answer.
         known = self._database.knows_key(check_label(idempotency_key, "idempotency_key"))
         ready = None if known else self._ingest.prepare(drafts)

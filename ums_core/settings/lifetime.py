@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from ums_core.errors import SettingsError
 from ums_core.settings.section import Section
 
 __all__ = ["LifetimeSettings"]
@@ -34,3 +35,12 @@ class LifetimeSettings(Section):
         description="Whether a memory with a time to live begins it anew when get or a search returns it. "
         "Every such read then writes.",
     )
+
+    @field_validator("ttl_s")
+    @classmethod
+    def _name_namespaces(cls, ttl_s: dict[str, float]) -> dict[str, float]:
+        for path in ttl_s:
+            # What no namespace is called would never end anything, and nobody would hear of it.
+            if path and not all(label and "\0" not in label for label in path.split("/")):
+                raise SettingsError(f"{path!r} names no namespace; write labels joined by single slashes: users/ana")
+        return ttl_s
