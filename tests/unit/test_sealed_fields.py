@@ -386,7 +386,7 @@ def _cut_off(place: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     [
         "ums_core.storage.rotation._turn",
         "batch",
-        "ums_core.storage.rotation._finished",
+        "ums_core.storage.rotation._left_over",
         "ums_core.channels.sealed.Keys.promote",
         "ums_core.pipeline.indexing.Indexes.save",
         "ums_core.channels.sealed.Keys.retire",
