@@ -1,5 +1,6 @@
 """What hardly ever happens to a sealed store: others that hold it, files that lie, and steps that come too late."""
 
+import fcntl
 import random
 import threading
 from collections.abc import Iterator
@@ -12,15 +13,17 @@ from filelock import FileLock
 
 from ums_core import Draft, Query, UnifiedSettings, open_store
 from ums_core.channels.sealed import Keys
+from ums_core.channels.upkeep import ring_of
 from ums_core.crypto import DataKey, Envelope, Fields, Files
-from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken
+from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken, WrongKey
 from ums_core.index.snapshot import Section, read, write
 from ums_core.ports.sealed import Sealing
 from ums_core.settings.database import url_of
 from ums_core.storage.anchor import Reached, digest_of_file, digest_of_pages, former_digest_of_file
 from ums_core.storage.connect import load_driver
 from ums_core.storage.copies import checked, connector_of
-from ums_core.storage.exclusive import alone, check_alone, check_pages
+from ums_core.storage.exclusive import alone, check_alone, check_pages, rekey
+from ums_core.storage.files import copy_path, temporary
 from ums_core.testing.sealed import SEALED, SEALED_FIELDS
 
 pytestmark = pytest.mark.needs_sqlcipher
@@ -121,6 +124,8 @@ def test_keys_that_another_process_made_first_are_taken(tmp_path: Path, monkeypa
 def test_a_guard_without_an_anchor_has_nothing_to_write(tmp_path: Path) -> None:
     with open_store(settings(tmp_path, {})) as store:
         store._database.guard.rekeyed(Sealing(database_id="d" * 32))
+        store._database.guard.disturbed()
+        assert store._database.guard.newer_key() is None
         store.accept_state()
         assert store.health().status == "ok"
     assert not list(tmp_path.glob("*.anchor"))
@@ -266,3 +271,61 @@ def test_the_digest_of_pages_is_that_of_their_ends(tmp_path: Path, size: int) ->
     (tmp_path / "file").write_bytes(content)
     ends = b"".join(content[end - 64 : end] for end in range(4096, size + 1, 4096))
     assert digest_of_pages(tmp_path / "file") == sha256(ends + content[:16] + size.to_bytes(8, "little")).digest()
+
+
+def test_a_store_finds_the_key_that_was_exchanged_while_it_had_let_go(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    with open_store(chosen) as store, open_store(chosen) as other:
+        store.add([Draft(id="a", text="kept")])
+        with other._database.let_go():
+            key = store.rotate().active
+        # Nobody has promoted that key in vain, nor does anybody promote it again.
+        ring_of(other._database).promote("f" * 16)  # type: ignore[union-attr]  # sealed
+        other.add([Draft(id="b", text="more")])
+        for each in (store, other):
+            assert (each.count(), each.health().status) == (2, "ok")
+        assert (other.key_state().active, other.key_state().pending) == (key, None)
+    with open_store(chosen) as store:
+        assert (store.count(), store.health().status) == (2, "ok")
+
+
+def test_a_rotation_leaves_a_file_alone_whose_key_another_process_exchanges(tmp_path: Path) -> None:
+    chosen = settings(tmp_path)
+    with open_store(chosen) as store:
+        store.add([Draft(id="a", text="kept")])
+        database = store._database
+        with database.let_go() as connector, pytest.raises(DatabaseBusy, match="another process exchanged"):
+            rekey(connector, bytes(32), lambda: False)
+        own, connector._page_key = connector._page_key, bytes(32)
+        with pytest.raises(DatabaseBusy, match="another process exchanges"):
+            store.rotate()
+        # As long as no key fits, nothing is written; then the same store goes on.
+        with pytest.raises(WrongKey):
+            store.add([Draft(id="b", text="more")])
+        connector._page_key = own
+        store.add([Draft(id="b", text="more")])
+        assert store.rotate().former == ()
+        # Closed, though the connection that writes could not be opened again.
+        own, connector._page_key = connector._page_key, bytes(32)
+        with database.let_go():
+            pass
+        connector._page_key = own
+    with open_store(chosen) as store:
+        assert store.count() == 2
+
+
+def test_a_copy_that_was_taken_for_a_left_over_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "memory.db"
+
+    def late(descriptor: int, how: int) -> None:
+        copy_path(path).unlink()
+        lock(descriptor, how)
+
+    lock = fcntl.flock
+    monkeypatch.setattr("ums_core.storage.files.fcntl.flock", late)
+    with pytest.raises(DatabaseBusy, match="left-over"), temporary(path):
+        pass
+    monkeypatch.undo()
+    with temporary(path) as copy:
+        assert copy.exists()
+    assert not copy.exists()

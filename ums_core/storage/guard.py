@@ -1,5 +1,7 @@
 """Whether a sealed database is the one that was left here, and what happens while nobody has said so."""
 
+from dataclasses import replace
+
 from ums_core.errors import TamperSuspected
 from ums_core.ports.sealed import Sealing
 from ums_core.storage import journal, secret
@@ -111,9 +113,8 @@ class Guard:
 
     def disturbed(self) -> None:
         """Note, of a closed database, that its file is going to change: left half-way, it must raise no suspicion."""
-        reached = None if self.anchor is None else self.anchor.read()
-        if self.anchor is not None and reached is not None:
-            self.anchor.note(Reached(reached.seq, reached.mark), sync=True)
+        if self.anchor is not None:
+            self.anchor.note(replace(self.anchor.read() or Reached(0, 0), pages=b""), sync=True)
 
     def accept(self, connection: Connection) -> None:
         """Believe in the database as it is."""
