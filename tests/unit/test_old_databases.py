@@ -6,6 +6,7 @@ from pathlib import Path
 from old_schemas import taken_back
 
 from ums_core import Draft, Patch, Query, UnifiedSettings, open_store
+from ums_core.pipeline.repeat import draft_parts
 from ums_core.ranking.words import ASKS, ENDS_ASKING, FIRST_PERSON, NAMES_TIME
 
 
@@ -33,6 +34,8 @@ def test_captions_may_be_added_to_what_had_none(tmp_path: Path) -> None:
     with open_store(settings) as store:
         store.add([Draft(id=id_, text="Look at that!") for id_ in "ab"])
         store.delete(["b"])
+    # All that a draft asked for, as it was told before there were captions.
+    assert b"caption" not in b"".join(draft_parts(Draft(text="x")))
     taken_back(tmp_path / "memory.db", 5)
     with open_store(settings) as store:
         assert store.get(["a"])[0].caption is None  # type: ignore[union-attr]

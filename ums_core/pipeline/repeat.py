@@ -17,7 +17,9 @@ __all__ = ["answer_of", "draft_parts", "existing", "patch_parts", "replayed"]
 
 def draft_parts(draft: Draft) -> list[bytes]:
     """All that a draft asks for, as bytes to digest."""
-    plain = {name: getattr(draft, name) for name in DRAFT_FIELDS if name != "passages"}
+    plain = {name: getattr(draft, name) for name in DRAFT_FIELDS if name not in {"passages", "caption"}}
+    # Left out where there is none: an earlier version knew of no caption, and its keys are to be known again.
+    plain |= {} if draft.caption is None else {"caption": draft.caption}
     spans = [[p.modality, p.start, p.end, p.text] for p in draft.passages]
     vectors = [draft.embedding, *(p.vector for p in draft.passages)]
     return [_told([plain, spans]), *(_told(vector) for vector in vectors)]

@@ -12,6 +12,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from time import sleep
 from typing import TypeVar
@@ -88,6 +89,7 @@ class StoreRepeats(StoreCase):
             others: list[Callable[[], object]] = [
                 lambda: store.add([self.draft("a", text="two")], idempotency_key="key"),
                 lambda: store.add([draft, draft], idempotency_key="key"),
+                lambda: store.add([replace(draft, caption="a kayak")], idempotency_key="key"),
                 lambda: store.add([self.draft("a", namespace=("n",), text="one")], idempotency_key="key"),
                 lambda: store.add([Draft(id="a", text="one", embedding=self.vector("other"))], idempotency_key="key"),
                 lambda: store.update([Patch(id="a", changes={"text": "one"})], idempotency_key="key"),
