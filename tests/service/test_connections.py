@@ -249,6 +249,18 @@ def test_a_body_in_chunks_is_bounded_as_it_comes(place: Place) -> None:
         assert statuses(everything(peer)) in ([413], [])
 
 
+def test_a_body_that_comes_in_pieces_is_one(place: Place) -> None:
+    with place.connect() as peer:
+        peer.sendall(place.head("/memory/add", "Transfer-Encoding: chunked", "Connection: close"))
+        for part in (BODY[:5], BODY[5:]):
+            peer.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+            time.sleep(0.1)
+        peer.sendall(b"0\r\n\r\n")
+        told = everything(peer)
+    assert statuses(told) == [200]
+    assert b'"text":"tea"' in told
+
+
 def test_lengths_that_contradict_each_other_are_refused(place: Place) -> None:
     for fields in (("Content-Length: 5", "Content-Length: 50"), ("Content-Length: 5", "Transfer-Encoding: chunked")):
         with place.connect() as peer:

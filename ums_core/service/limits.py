@@ -44,8 +44,6 @@ async def read_body(receive: Receive, declared: str | None, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise TooLarge(f"the body is larger than {most} bytes")
-        if not parts and not message.get("more_body"):
-            return part
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
