@@ -43,9 +43,9 @@ PROGRAM = """if True:
 
     def told(name):
         done = getattr(ring, name)
-        def step():
+        def step(*given):
             die_at(f"before {name}")
-            result = done()
+            result = done(*given)
             die_at(name)
             return result
         setattr(ring, name, step)
