@@ -88,12 +88,12 @@ class Patience(Spoken):
     def pause_writing(self) -> None:
         """Note that the other side reads more slowly than it is told."""
         self._stalled_at = self.loop.time()
-        super().pause_writing()  # type: ignore[no-untyped-call]  # has no annotations
+        super().pause_writing()
 
     def resume_writing(self) -> None:
         """Note that it has caught up."""
         self._stalled_at = None
-        super().resume_writing()  # type: ignore[no-untyped-call]  # has no annotations
+        super().resume_writing()
 
     def _wait_for(self, part: Literal["header", "body"]) -> None:
         self._due = part
