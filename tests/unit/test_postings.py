@@ -128,6 +128,21 @@ def test_a_search_that_another_one_overtakes_still_finds_what_was_replaced(store
         assert tea.rids.tolist() == [2]
 
 
+def test_what_was_read_of_a_later_change_is_not_taken_for_an_earlier_one(store: LocalStore) -> None:
+    store.add([Draft(id="a", text="tea")])
+    postings = Postings()
+    with store._database.snapshot(), store._database.reader() as then, ThreadPoolExecutor(1) as elsewhere:
+        head = journal.head(then)
+
+        def looked() -> list[int]:
+            with store._database.reader() as now:
+                return postings.rows_with(now, ["tea"], None, Candidates(head), prune=True)[0].rids.tolist()
+
+        elsewhere.submit(store.add, [Draft(id="a", text="tea again")]).result()
+        assert elsewhere.submit(looked).result() == [2]
+        assert postings.rows_with(then, ["tea"], None, Candidates(head), prune=True)[0].rids.tolist() == [1]
+
+
 def test_of_a_frequent_word_others_are_the_first_rows_when_one_of_them_went(store: LocalStore) -> None:
     store.add([Draft(id=f"{n}", text="tea w1" if n == 2099 else "tea") for n in range(2100)])
     kept, words = Postings(), ["tea", "w1"]

@@ -192,6 +192,8 @@ class _Look:
         self._scopes = scopes
         self._head = head
         self._cleared = postings.cleared
+        # Whether all was read at the change that is asked about. What was read later lacks the rows that went since.
+        self._steady = True
         places = None if scopes is None else " OR ".join(f'"ns{nid}"' for nid in scopes)
         self._prefix = "" if places is None else f"scope : ({places}) AND "
 
@@ -255,7 +257,7 @@ class _Look:
             return True
         if held.wanted:
             return count * _NO_IDS.itemsize <= self._postings.max_bytes // 8
-        self._postings.keep(self._scopes, word, replace(held, wanted=True), self._head.seq)
+        self._keep(word, replace(held, wanted=True))
         return False
 
     def _whole(self, word: str, held: _List) -> _List:
@@ -266,8 +268,12 @@ class _Look:
 
     def _kept(self, word: str, rids: Ids, *, whole: bool = True) -> _List:
         held = _List(rids, whole, max(self._head.hi, *rids[-1:].tolist(), 0), self._cleared)
-        self._postings.keep(self._scopes, word, held, self._head.seq)
+        self._keep(word, held)
         return held
+
+    def _keep(self, word: str, held: _List) -> None:
+        if self._steady:
+            self._postings.keep(self._scopes, word, held, self._head.seq)
 
     def _read(self, readings: Sequence[_Reading]) -> list[Ids]:
         """Row ids by expressions, each ascending, all by one statement.
@@ -278,6 +284,7 @@ class _Look:
             return []
         values = [(f"{self._prefix}{{body about}} : ({expression})", *bounds) for expression, *bounds in readings]
         found = self._connection.execute(_reading(len(readings)), list(chain.from_iterable(values))).fetchall()
+        self._steady = self._steady and journal.head(self._connection) == self._head
         return [_NO_IDS if text is None else np.fromstring(text, np.int64, sep=",") for (text,) in found]
 
 
