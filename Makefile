@@ -51,7 +51,7 @@ oldest: $(VENV)/.dev  ## try the adapters with the oldest versions that they dec
 	PYTHONPATH=$(VENV)/oldest-llama $(OLD) integrations/llama-index/tests
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks
+	rm -rf $(VENV) .coverage .hypothesis .schemathesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
