@@ -6,14 +6,10 @@ import typer
 
 from ums_core import Draft, Memory
 from ums_core.cli.context import namespace_of, of
+from ums_core.cli.options import AsJson, Exactly
 from ums_core.cli.show import print_json, print_table, tell
 
 __all__ = ["expand", "reinforce", "supersede"]
-
-_Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", metavar="A/B", help="The exact namespace; %2F is a slash in a label.")
-]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def supersede(  # noqa: PLR0913  # each is an option of the command line
@@ -21,11 +17,11 @@ def supersede(  # noqa: PLR0913  # each is an option of the command line
     old_id: Annotated[str, typer.Argument(help="Id of a memory that is true no more.")],
     text: Annotated[str, typer.Argument(help="What is true in its place.")],
     *,
-    namespace: _Namespace = "",
+    namespace: Exactly = "",
     key: Annotated[
         str | None, typer.Option("--key", help="The same key with the same correction makes it once.")
     ] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Store what is true now, and archive what was; a search as of an earlier moment still finds that."""
     with of(ctx).channel() as store:
@@ -40,8 +36,8 @@ def expand(
     ctx: typer.Context,
     id: Annotated[str, typer.Argument(help="Id of a summary, alive or archived.")],  # noqa: A002  # as in every record
     *,
-    namespace: _Namespace = "",
-    as_json: _Json = False,
+    namespace: Exactly = "",
+    as_json: AsJson = False,
 ) -> None:
     """Print what a summary was made from."""
     with of(ctx).channel() as store:
@@ -58,7 +54,7 @@ def reinforce(
     ctx: typer.Context,
     ids: Annotated[list[str], typer.Argument(help="Ids of memories that were used.")],
     *,
-    namespace: _Namespace = "",
+    namespace: Exactly = "",
 ) -> None:
     """Note that memories were used: they fade later."""
     with of(ctx).channel() as store:

@@ -9,6 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from ums_core import Receipt, restore_store
 from ums_core.cli.context import FAILED, Group, namespace_of, of
+from ums_core.cli.options import AsJson, Exactly
 from ums_core.cli.show import print_json, print_table, progress, tell
 from ums_core.errors import InvalidInput
 
@@ -16,9 +17,7 @@ __all__ = ["db"]
 
 db = typer.Typer(cls=Group, help="Encrypt, back up, restore, erase and verify a database.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids of memories.", metavar="ID...")]
-Label = Annotated[str, typer.Option("--namespace", "-n", metavar="A/B", help="The exact namespace.")]
 
 
 @db.command("info")
@@ -91,7 +90,7 @@ def erase(
     ctx: typer.Context,
     ids: Ids,
     *,
-    namespace: Label = "",
+    namespace: Exactly = "",
     receipt: Annotated[Path | None, typer.Option("--receipt", help="Write the receipt into this file.")] = None,
 ) -> None:
     """Erase memories for good, with what was derived from them, and print the receipt as JSON."""

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ums_core.cli.context import namespace_of, of
+from ums_core.cli.options import AsJson, Exactly
 from ums_core.cli.show import print_json, print_table, tell
 
 __all__ = ["history"]
@@ -17,10 +18,8 @@ def history(
     ctx: typer.Context,
     id: Annotated[str, typer.Argument(help="Id of a memory, alive, archived or gone.")],  # noqa: A002  # as in every record
     *,
-    namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="A/B", help="The exact namespace; %2F is a slash in a label.")
-    ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    namespace: Exactly = "",
+    as_json: AsJson = False,
 ) -> None:
     """Print who did what to a memory, and when, with hashes of what it said before and after."""
     with of(ctx).channel() as store:

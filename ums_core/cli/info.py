@@ -1,11 +1,10 @@
 """``ums info``: what a database holds, and how it is."""
 
-from typing import Annotated
-
 import typer
 from pydantic_core import to_jsonable_python
 
 from ums_core.cli.context import TRY_AGAIN, of
+from ums_core.cli.options import AsJson
 from ums_core.cli.show import print_json, print_table
 
 __all__ = ["info"]
@@ -14,7 +13,7 @@ __all__ = ["info"]
 def info(
     ctx: typer.Context,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print what the database holds and how it is; the exit status is 4 while it takes no writes."""
     context = of(ctx)

@@ -8,6 +8,7 @@ import typer
 
 from ums_core import open_store
 from ums_core.cli.context import Group, of
+from ums_core.cli.options import AsJson
 from ums_core.cli.show import plain, print_json, print_table, progress, tell
 from ums_core.errors import InvalidInput, KeyCorrupt
 from ums_core.settings import SecuritySettings, UnifiedSettings, forget_secrets
@@ -20,7 +21,6 @@ __all__ = ["keys"]
 
 keys = typer.Typer(cls=Group, help="The keys of a sealed database.", no_args_is_help=True)
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 _CodeFile = Annotated[
     Path | None,
@@ -61,7 +61,7 @@ def init(
 
 
 @keys.command("status")
-def status(ctx: typer.Context, *, as_json: _Json = False) -> None:
+def status(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """The data keys of the database, what wraps each, and whether that can be reached."""
     told = _envelope(_settings(ctx)).status()
     if as_json:

@@ -8,6 +8,7 @@ import typer
 
 from ums_core import DualStore, LocalStore, MemoryStore
 from ums_core.cli.context import Group, namespace_of, of
+from ums_core.cli.options import AsJson, Under
 from ums_core.cli.search import condition_of
 from ums_core.cli.show import label, print_json, print_table, progress, tell
 from ums_core.ports.tending import Progress
@@ -30,22 +31,18 @@ _Steps = Annotated[
     list[str] | None,
     typer.Option("--step", help=f"Only this step of {', '.join(STEPS)}; may be given several times."),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", metavar="A/B", help="Only under this prefix; %2F is a slash in a label.")
-]
 _Plan = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
 @maintain.command("plan")
-def plan(ctx: typer.Context, *, step: _Steps = None, as_json: _Json = False) -> None:
+def plan(ctx: typer.Context, *, step: _Steps = None, as_json: AsJson = False) -> None:
     """Say what a run would do; nothing is changed."""
     with of(ctx).channel() as store:
         _print_run(store.maintain(steps=_steps(step), dry_run=True), as_json=as_json)
 
 
 @maintain.command("run")
-def run(ctx: typer.Context, *, step: _Steps = None, as_json: _Json = False) -> None:
+def run(ctx: typer.Context, *, step: _Steps = None, as_json: AsJson = False) -> None:
     """Do what is due; what is stopped or killed goes on with the next run."""
     with of(ctx).channel() as store, _told(store) as step_done:
         done = store.maintain(steps=_steps(step), progress=step_done)
@@ -65,12 +62,12 @@ def consolidate(  # noqa: PLR0913  # each is an option of the command line
     *,
     threshold: Annotated[float, typer.Option(help="Cosine of what is merged, at least.")] = 0.8,
     level: Annotated[int, typer.Option(help="Where to begin; 0 is what was said.")] = 0,
-    namespace: _Namespace = "",
+    namespace: Under = "",
     strategy: Annotated[
         str | None, typer.Option(help="head2tail, concat or extractive; else as AI_SUMMARY_STRATEGY says.")
     ] = None,
     dry_run: _Plan = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Merge what is alike into summaries, level by level."""
     with of(ctx).channel() as store, _told(store) as step_done:
@@ -93,13 +90,13 @@ def forget(  # noqa: PLR0913  # each is an option of the command line
     *,
     retain_fraction: Annotated[float, typer.Option(help="Share of the memories that stays at least.")] = 0.9,
     min_total: Annotated[int, typer.Option(help="So many stay in any case.")] = 0,
-    namespace: _Namespace = "",
+    namespace: Under = "",
     where: Annotated[
         str | None, typer.Option("--where", metavar="JSON", help="Only what meets this condition on fields.")
     ] = None,
     erase: Annotated[bool, typer.Option("--erase", help="For good, at once: there is no way back.")] = False,
     dry_run: _Plan = False,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Forget the memories that have faded most; pinned ones stay."""
     with of(ctx).channel() as store:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ums_core.cli.context import Group
+from ums_core.cli.options import AsJson
 from ums_core.cli.show import print_json, print_table, tell
 
 __all__ = ["models"]
@@ -26,7 +27,7 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Keep the weights in eight bits: a quarter of the size, and faster.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a folder for the embedder onnx:DIR of a model, and check its vectors against the original's."""
     from ums_core.encoders.onnx_export import export as made_of  # noqa: PLC0415  # imports torch

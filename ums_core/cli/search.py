@@ -10,6 +10,7 @@ import typer
 
 from ums_core import Hit, Query
 from ums_core.cli.context import namespace_of, of
+from ums_core.cli.options import Under
 from ums_core.cli.show import label, print_json, print_table, tell
 from ums_core.errors import InvalidFilter, InvalidQuery
 from ums_core.records.query import Hits
@@ -35,9 +36,7 @@ def search(  # noqa: PLR0913  # each is an option of the command line
     ctx: typer.Context,
     text: Annotated[str, typer.Argument(help="The question, in words.")],
     *,
-    namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="A/B", help="Only under this prefix; %2F is a slash in a label.")
-    ] = "",
+    namespace: Under = "",
     k: Annotated[int, typer.Option("-k", help="How many hits at most.")] = 10,
     mode: Annotated[Literal["hybrid", "vector", "keyword"], typer.Option(help="What is compared.")] = "hybrid",
     where: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ums_core.cli.context import Group, of
+from ums_core.cli.options import AsJson
 from ums_core.cli.show import print_json, print_table, tell
 
 __all__ = ["tokens"]
@@ -36,9 +37,7 @@ def create(
 
 
 @tokens.command("list")
-def list_tokens(
-    ctx: typer.Context, *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
+def list_tokens(ctx: typer.Context, *, as_json: AsJson = False) -> None:
     """List the tokens: key id, tenant, scopes, times; never a secret."""
     from ums_core.service.tokens import Tokens, tokens_path  # noqa: PLC0415  # as above
 
