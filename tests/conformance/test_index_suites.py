@@ -36,7 +36,7 @@ class TestSealedExactIndex(VectorIndexSuite):
 
 
 def _faiss(seal: Files | None = None, **params: float) -> MakeIndex:
-    pytest.importorskip("faiss")
+    pytest.importorskip("faiss", reason="builds graphs by faiss-cpu")
     from ums_core.index.faiss import FaissIndex  # noqa: PLC0415  # optional
     from ums_core.index.faiss_tuning import HnswParams  # noqa: PLC0415  # with it
 
