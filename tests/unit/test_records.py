@@ -1,6 +1,6 @@
 """Records are checked once, when they are made."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 
@@ -15,6 +15,19 @@ from ums_core.errors import (
     InvalidText,
     UMSError,
 )
+
+
+class Nowhere(tzinfo):
+    """A zone that knows no time."""
+
+    def utcoffset(self, _: datetime | None, /) -> None:
+        return None
+
+    def dst(self, _: datetime | None, /) -> None:
+        return None
+
+    def tzname(self, _: datetime | None, /) -> str:
+        return "nowhere"
 
 
 def nested(depth: int) -> dict[str, object]:
@@ -68,6 +81,9 @@ def nested(depth: int) -> dict[str, object]:
         ({"final": 1}, InvalidField),
         ({"created_at": "yesterday"}, InvalidField),
         ({"expires_at": datetime(2026, 1, 1)}, InvalidField),  # noqa: DTZ001  # naive on purpose
+        ({"created_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, InvalidField),
+        ({"valid_from": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))}, InvalidField),
+        ({"occurred_at": datetime(2026, 1, 1, tzinfo=Nowhere())}, InvalidField),
         ({"passages": ("a",)}, InvalidField),
         ({"passages": (Passage(),), "embedding": [1.0]}, InvalidField),
     ],

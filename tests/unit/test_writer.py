@@ -1,5 +1,6 @@
 """Group commit."""
 
+import signal
 import threading
 from collections.abc import Callable, Sequence
 
@@ -122,3 +123,40 @@ def test_an_interrupt_of_the_leader_is_raised_there_and_leaves_the_writer_usable
         writer.submit(interrupted)
     assert writer.submit(lambda pending: pending.append("after")) is None
     assert log.committed == ["after"]
+
+
+@pytest.mark.parametrize("its_turn", [False, True])
+def test_an_interrupt_of_a_thread_that_waits_leaves_no_turn_that_others_wait_for(*, its_turn: bool) -> None:
+    log = Log()
+    writer = GroupWriter(log.transact)
+    log.go.clear()
+    first = threading.Thread(target=writer.submit, args=(lambda pending: pending.append("first"),))
+    first.start()
+    assert log.entered.wait(10)
+
+    def interrupt(*_: object) -> None:
+        if its_turn:
+            log.go.set()
+            first.join(10)
+        raise KeyboardInterrupt
+
+    def disturb() -> None:
+        waits = False
+        while not waits:
+            with writer._mutex:
+                waits = bool(writer._waiting)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        threading.Thread(target=disturb).start()
+        with pytest.raises(KeyboardInterrupt):
+            writer.submit(lambda pending: pending.append("mine"))
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    log.go.set()
+    first.join(10)
+    after = threading.Thread(target=writer.submit, args=(lambda pending: pending.append("after"),), daemon=True)
+    after.start()
+    after.join(10)
+    assert log.committed == ["first", "after"]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ums_core.errors import InvalidField, InvalidInput, InvalidMetadata, InvalidNamespace, InvalidText
 
@@ -129,15 +129,19 @@ def check_flag(value: object, what: str) -> bool:
 
 
 def check_time(value: object, what: str) -> datetime:
-    """A moment with a time zone.
+    """A moment with a time zone, of the years 1 to 9999 in UTC: no other one could be read back.
 
     Raises:
-        InvalidField: another type, or a naive datetime.
+        InvalidField: another type, a naive datetime, or a moment of no such year.
     """
     if not isinstance(value, datetime):
-        raise InvalidField(f"{what} must be a datetime, got {type(value).__name__} {value!r}")
-    if value.tzinfo is None:
+        raise InvalidField(f"{what} must be a datetime, got {type(value).__name__}")
+    if value.utcoffset() is None:
         raise InvalidField(f"{what} has no time zone: {value.isoformat()}; use datetime.now(UTC) or .replace(tzinfo=…)")
+    try:
+        value.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidField(f"{what} leaves the years 1 to 9999 in UTC: {value.isoformat()}") from error
     return value
 
 

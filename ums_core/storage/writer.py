@@ -13,15 +13,15 @@ Tx = TypeVar("Tx")
 
 
 class _Ticket(Generic[Tx]):
-    """One caller's work: done when ``run`` has stored its result or its error."""
+    """One caller's work: done when ``run`` has stored its result or its error; it may be its thread's turn to lead."""
 
-    __slots__ = ("done", "error", "gate", "result", "work")
+    __slots__ = ("done", "error", "gate", "leads", "result", "work")
 
     def __init__(self, work: Callable[[Tx], object]) -> None:
         self.work = work
         self.gate = threading.Lock()
         self.gate.acquire()
-        self.done = False
+        self.done = self.leads = False
         self.result: object = None
         self.error: BaseException | None = None
 
@@ -57,15 +57,19 @@ class GroupWriter(Generic[Tx]):
             BaseException: what the work or the commit raised; nothing of this work was written.
         """
         ticket: _Ticket[Tx] = _Ticket(work)
-        with self._mutex:
-            self._waiting.append(ticket)
-            leads = not self._led
-            self._led = True
-        if not leads:
-            # Opened when the work is done, or when it is this thread's turn to lead.
-            ticket.gate.acquire()
-        if not ticket.done:
-            self._lead(ticket)
+        try:
+            with self._mutex:
+                self._waiting.append(ticket)
+                ticket.leads = leads = not self._led
+                self._led = True
+            if not leads:
+                # Opened when the work is done, or when it is this thread's turn to lead.
+                ticket.gate.acquire()
+            if not ticket.done:
+                self._lead(ticket)
+        except BaseException:
+            self._leave(ticket)
+            raise
         if ticket.error is not None:
             raise ticket.error
         return ticket.result  # type: ignore[return-value]  # what the work returned
@@ -83,13 +87,27 @@ class GroupWriter(Generic[Tx]):
             raise
         finally:
             with self._mutex:
-                heir = self._waiting[0] if self._waiting else None
-                self._led = heir is not None
-            if heir is not None:
-                heir.gate.release()
+                self._hand_on(own)
             for ticket in batch:
                 if ticket is not own:
                     ticket.gate.release()
+
+    def _leave(self, ticket: _Ticket[Tx]) -> None:
+        """Take back the work of a thread that waits no longer, and its turn to lead; what another one runs goes on."""
+        with self._mutex:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+            if ticket.leads:
+                self._hand_on(ticket)
+
+    def _hand_on(self, former: _Ticket[Tx]) -> None:
+        """Let the first that waits lead, under the mutex."""
+        former.leads = False
+        heir = self._waiting[0] if self._waiting else None
+        self._led = heir is not None
+        if heir is not None:
+            heir.leads = True
+            heir.gate.release()
 
     def _run(self, batch: list[_Ticket[Tx]]) -> None:
         try:
