@@ -2,13 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
-from ums_core import Draft, LocalStore, Memory, UnifiedSettings, open_store
+from ums_core import Draft, LocalStore, Memory, Query, UnifiedSettings, open_store
 from ums_core.pipeline.distinct import fingerprint
 from ums_core.records.distinct import Duplicate
 from ums_core.settings.database import url_of
@@ -126,3 +126,32 @@ def test_merging_says_nothing_new_where_there_is_nothing_new() -> None:
         assert isinstance(memory, Memory)
         assert memory == again
         assert memory.tags == ("x", "y", "z")
+
+
+def test_what_has_expired_is_not_known_any_more(tmp_path: Path) -> None:
+    now = [START]
+    settings = UnifiedSettings.for_testing(database={"url": url_of(tmp_path / "memory.db")})
+    with open_store(settings, clock=lambda: now[0]) as store:
+        store.add([Draft(id="old", text="The gate is green", ttl_s=60)])
+        known = store.add_distinct([Draft(text="The gate is green")])
+        assert [each.id for each in known.duplicates] == ["old"]
+        now[0] += timedelta(seconds=61)
+        prepared = store._ingest.prepare([Draft(id="late", text="The gate is green")])
+        # It came to its end between the look and the write.
+        found = {0: Duplicate(draft=0, id="old", similarity=1.0, exact=True)}
+        memories, new = store._database.write(lambda tx: store._distinct(tx, prepared, found, merge=True))
+        assert ([memory.id for memory in memories], new) == (["late"], 1)
+        store.delete(["late"])
+        told = store.add_distinct([Draft(id="new", text="The gate is green")])
+        assert (told.stored, told.duplicates) == (1, ())
+        assert store.sweep() == 1
+        assert [hit.memory.id for hit in store.search(Query(text="gate"))] == ["new"]
+
+
+def test_what_many_namespaces_below_say_hides_no_duplicate() -> None:
+    with opened() as store:
+        store.add([Draft(text="hello there", namespace=("org", f"u{n}")) for n in range(120)])
+        store.add([Draft(id="own", text="hello there", namespace=("org",))])
+        told = store.add_distinct([Draft(text="hello there", namespace=("org",))])
+        assert [each.id for each in told.duplicates] == ["own"]
+        assert store.add_distinct([Draft(text="hello there", namespace=("org", "new"))]).stored == 1

@@ -13,7 +13,7 @@ from ums_core.pipeline.patch import patched
 from ums_core.pipeline.retrieve import Retrieve
 from ums_core.pipeline.summarize import Summarizer
 from ums_core.ports.tending import Cancel, Progress, Strategy
-from ums_core.records import Draft, Filter, Memory, Namespace, Patch
+from ums_core.records import Draft, Memory, Namespace, Patch
 from ums_core.records.arguments import check_batch, check_callbacks, check_duplicates, check_share, check_steps
 from ums_core.records.check import check_flag, check_prefix, check_whole
 from ums_core.records.distinct import Distinct, Duplicate, Duplicates
@@ -24,8 +24,7 @@ from ums_core.storage.archive import Archive, reinforced
 from ums_core.storage.database import Database
 from ums_core.storage.lease import Lease
 from ums_core.storage.levels import SqlLevels
-from ums_core.storage.listing import Walk
-from ums_core.storage.reading import arrived
+from ums_core.storage.reading import arrived, lives, saying
 from ums_core.storage.transaction import SqlTransaction
 
 if TYPE_CHECKING:
@@ -131,10 +130,10 @@ class LocalTending:
         with Lease(self._database, habits.lease) as lease:
             return maintain(chores, wanted, dry_run=False, cancel=lambda: stop() or not lease.keep())
 
-    def _same(self, namespace: Namespace, text: str) -> Sequence[Memory]:
-        """The memories of an exact namespace that hold this very text."""
-        page = self._database.scan(namespace, Filter.where("text", "eq", text), Walk(100, None, descending=False))
-        return [memory for memory in page.memories if memory.namespace == namespace]
+    def _same(self, memory: Memory) -> Sequence[Memory]:
+        """The memories of its namespace and level that hold its very text."""
+        with self._database.reader() as connection:
+            return saying(connection, memory, self._database.clock())
 
     def _told_apart(self, prepared: Prepared, duplicates: Duplicates, similarity: float) -> Distinct | None:
         """What became of a batch; None where another call has stored a duplicate since those were looked for."""
@@ -160,12 +159,12 @@ class LocalTending:
         """Write the rows that are not known; what stands for each row now, and how many were written."""
         rows = prepared.rows
         batch = {(row.memory.namespace, row.memory.id) for place, row in enumerate(rows) if place not in known}
-        # What was known may have gone since; then the draft is stored after all.
+        # What was known may have gone since, or come to its end; then the draft is stored after all.
         kept = {
             place: each.id
             for place, each in known.items()
             if (rows[place].memory.namespace, each.id) in batch
-            or tx.get([each.id], rows[place].memory.namespace) != [None]
+            or any(lives(memory, tx.now) for memory in tx.get([each.id], rows[place].memory.namespace))
         }
         fresh = [row for place, row in enumerate(rows) if place not in kept]
         new = iter(stored(tx, Prepared(fresh, prepared.identities)) if fresh else ())

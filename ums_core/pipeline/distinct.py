@@ -17,7 +17,7 @@ __all__ = ["duplicates_of", "fingerprint", "said_by"]
 _LOOKED_AT = 16
 
 Search = Callable[[Query], list[Hit]]
-Same = Callable[[Namespace, str], Sequence[Memory]]
+Same = Callable[[Memory], Sequence[Memory]]
 
 
 def fingerprint(text: str) -> str:
@@ -33,7 +33,7 @@ def duplicates_of(rows: Sequence[Row], search: Search, same: Same, similarity: f
     Args:
         rows: ready to be written.
         search: hits of a query.
-        same: memories of an exact namespace that hold this very text.
+        same: memories of the namespace and level of a memory that hold its very text.
         similarity: the least cosine of a duplicate.
     """
     found: list[Duplicate] = []
@@ -104,7 +104,7 @@ def _stored(row: Row, search: Search, same: Same, similarity: float) -> _Known |
     if texts:
         near = search(Query(vector=texts[0], namespace=memory.namespace, mode="vector", k=_LOOKED_AT))
         near = [hit for hit in near if _comparable(hit.memory, memory)]
-    told = [hit.memory for hit in near] or (same(memory.namespace, memory.text) if memory.text else ())
+    told = [hit.memory for hit in near] or (same(memory) if memory.text else ())
     for other in told:
         if words and _comparable(other, memory) and fingerprint(other.text) == words:
             return other.id, 1.0, True

@@ -14,7 +14,7 @@ from ums_core.storage import forgetting, in_place, shelf
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.erase import erase
-from ums_core.storage.reading import find_nid, identities, read_memories
+from ums_core.storage.reading import find_nid, identities, lives, read_memories
 from ums_core.storage.table import encode_namespace
 from ums_core.storage.transaction import SqlTransaction
 
@@ -48,7 +48,7 @@ class Archive:
             if memory is None:
                 raise MemoryNotFound(f"no memory {id_!r} in namespace {namespace!r}, so it has no sources")
             sources = _either(connection, place, memory.source_ids)
-        return [m for m in sources if m is not None and (m.expires_at is None or m.expires_at > now)]
+        return [memory for memory in sources if memory is not None and lives(memory, now)]
 
     def reinforce(self, ids: Sequence[str], namespace: Namespace, spacing_us: int) -> int:
         """Note a use of those that live, and return how many there were."""
@@ -151,7 +151,7 @@ def superseded(tx: SqlTransaction, old_id: str, new: Memory, write: Callable[[],
     nid = find_nid(tx.connection, encode_namespace(new.namespace))
     place = new.namespace, -1 if nid is None else nid
     (old,) = read_memories(tx.connection, [old_id], place, vectors=False)
-    if old is None or (old.expires_at is not None and old.expires_at <= tx.now):
+    if not lives(old, tx.now):
         raise MemoryNotFound(f"no memory {old_id!r} lives in namespace {new.namespace!r}, so nothing is superseded")
     if _either(tx.connection, place, [new.id]) != [None]:
         raise InvalidField(f"there is a memory {new.id!r} already; give the successor an id of its own")

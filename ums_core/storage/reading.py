@@ -16,7 +16,17 @@ from ums_core.storage.connect import Connection
 from ums_core.storage.table import COLUMNS, ORDINAL_BITS, as_written, chunked, decode, encode_namespace
 from ums_core.storage.vectors import unpack
 
-__all__ = ["arrived", "find_nid", "identities", "read_bindings", "read_memories", "rows_of", "vectors_of"]
+__all__ = [
+    "arrived",
+    "find_nid",
+    "identities",
+    "lives",
+    "read_bindings",
+    "read_memories",
+    "rows_of",
+    "saying",
+    "vectors_of",
+]
 
 
 def find_nid(connection: Connection, path: str) -> int | None:
@@ -68,6 +78,25 @@ def arrived(connection: Connection, hi: int, namespace: Namespace, now: datetime
     ).fetchall()
     memories = read_memories(connection, [id_ for (id_,) in found], (namespace, nid), vectors=True)
     return [memory for memory in memories if memory is not None]
+
+
+def lives(memory: Memory | None, now: datetime) -> bool:
+    """Whether there is a memory that has not expired."""
+    return memory is not None and (memory.expires_at is None or memory.expires_at > now)
+
+
+def saying(connection: Connection, memory: Memory, now: datetime) -> list[Memory]:
+    """The first memories of a memory's namespace and level that hold its very text; what has expired is left out.
+
+    Two at most, one of which may be an earlier version of it. Costs a pass over the namespace.
+    """
+    nid = find_nid(connection, encode_namespace(memory.namespace))
+    found = connection.execute(
+        f"SELECT {COLUMNS} FROM memories m WHERE m.nid IS ? AND m.level = ? AND CAST(m.text AS BLOB) = ? "
+        "AND (m.expires_at IS NULL OR m.expires_at > ?) ORDER BY m.birth LIMIT 2",
+        (nid, memory.level, memory.text.encode(), micros(now)),
+    ).fetchall()
+    return [decode(values, memory.namespace) for values in found]
 
 
 def vectors_of(
