@@ -249,6 +249,14 @@ TAMPERED = {
         "UPDATE archived SET rid = 3",
         "row 3 is in the archive, and no change put it there",
     ),
+    "a number of rows beyond all memory": (
+        "UPDATE journal SET hi = 1000000000000 WHERE seq = (SELECT max(seq) FROM journal)",
+        "row 6 is gone, and no change took it",
+    ),
+    "the largest number of rows": (
+        f"UPDATE journal SET hi = {2**63 - 1} WHERE seq = (SELECT max(seq) FROM journal)",
+        "row 6 is gone, and no change took it",
+    ),
 }
 
 
@@ -414,6 +422,48 @@ def test_maintenance_prunes_what_is_old_enough(tmp_path: Path) -> None:
         assert (done.pruned, done.steps) == (2, ("prune",))
         assert store.maintain(steps=["prune"]).pruned == 0
         assert store.verify_history() == []
+
+
+def test_a_batch_that_takes_the_last_that_is_old_takes_the_names_as_well(store: LocalStore) -> None:
+    with acting_as("long gone"):
+        store.add([draft("a")])
+        store.delete(["a"], namespace=N)
+    store.add([draft("b")])
+    assert store.prune_history(NOW + timedelta(days=10_000), limit=2) == 2
+    assert rows(store, "SELECT count(*) FROM actors WHERE name = 'long gone'") == [(0,)]
+
+
+def test_a_plan_of_pruning_ends_where_a_clock_was_ahead_as_pruning_does(tmp_path: Path) -> None:
+    now = NOW
+    with opened(tmp_path, lambda: now, lifetime={"history_days": 30}) as store:
+        for day in (0, 1, 5000, 2, 3):
+            now = NOW + timedelta(days=day)
+            store.add([draft(f"{day}")])
+        now = NOW + timedelta(days=100)
+        plan, done = store.maintain(steps=["prune"], dry_run=True), store.maintain(steps=["prune"])
+        assert (plan.pruned, done.pruned) == (2, 2)
+
+
+def test_the_change_that_a_row_came_with_is_found_without_a_pass_over_all(store: LocalStore) -> None:
+    def steps(rid: int) -> int:
+        counted = []
+        with database(store).reader() as connection:
+            connection.set_progress_handler(lambda: counted.append(rid), 1)
+            try:
+                found = entry_of(connection, rid)
+            finally:
+                connection.set_progress_handler(None, 0)
+        assert found is not None
+        assert found.lo == rid
+        return len(counted)
+
+    for number in range(64):
+        store.add([Draft(id=f"{number}", metadata={"a": 1}, namespace=N)])
+    few = steps(32)
+    prepared = store._ingest.prepare([Draft(id="z", metadata={"a": 1}, namespace=N)])
+    database(store)._transact([lambda tx: tx.add(prepared.rows)] * 960)
+    # Sixteen times as many changes are four more halvings.
+    assert steps(512) < 3 * few
 
 
 def test_the_door_verifies_and_prunes(store: LocalStore) -> None:

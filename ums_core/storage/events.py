@@ -1,5 +1,6 @@
 """The journal, as somebody reads it who follows the store."""
 
+from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime, timedelta
 
 from ums_core.records.event import Event, Identity
@@ -25,12 +26,14 @@ def read(connection: Connection, after: int, limit: int) -> list[Event]:
         "WHERE m.rid BETWEEN ? AND ? ORDER BY m.rid",
         (entries[0][2], entries[-1][3]),
     ).fetchall()
+    rids = [row[0] for row in rows]
     return [
         Event(
             seq=seq,
             at=_EPOCH + timedelta(microseconds=at),
             stored=tuple(
-                Identity(namespace=decode_namespace(path), id=id_) for rid, path, id_ in rows if lo <= rid <= hi
+                Identity(namespace=decode_namespace(path), id=id_)
+                for _, path, id_ in rows[bisect_left(rids, lo) : bisect_right(rids, hi)]
             ),
             removed=(removed or 0) // _RID_BYTES,
         )

@@ -1,6 +1,7 @@
 """Who did what to which memory: read, and forgotten as far as it must be."""
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -12,6 +13,7 @@ from ums_core.storage import journal
 from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.ink import DIGEST_BYTES, Ink
+from ums_core.storage.keyword import MAX_LIMIT
 from ums_core.storage.reading import find_nid
 from ums_core.storage.table import as_written, encode_namespace, moment
 
@@ -114,7 +116,7 @@ def salted(connection: Connection, ink: Ink, place: tuple[int, Sequence[str]], u
         for rid in (birth, before, after)
         if seq <= until and rid is not None
     }
-    return sum((entry := entry_of(connection, rid)) is not None and entry.salt(rid) is not None for rid in rids)
+    return sum(entry.salt(rid) is not None for entry, part in _by_entry(connection, rids) for rid in part)
 
 
 def pruned(connection: Connection, before: int, limit: int) -> int:
@@ -129,20 +131,21 @@ def pruned(connection: Connection, before: int, limit: int) -> int:
         limit: of changes.
     """
     start, _ = journal.beginning(connection)
+    # One more tells whether this is the last one of several batches.
     found = connection.execute(
         "SELECT seq, at, link FROM journal WHERE seq > ? AND seq < (SELECT max(seq) FROM journal) ORDER BY seq LIMIT ?",
-        (start, limit),
+        (start, min(limit, MAX_LIMIT - 1) + 1),
     ).fetchall()
-    old = list(takewhile(lambda row: row[1] < before, found))
-    if not old:
+    due = list(takewhile(lambda row: row[1] < before, found))
+    if not due:
         return 0
+    old = due[:limit]
     end, _, link = old[-1]
     dead = connection.execute(f"SELECT before FROM history WHERE seq <= ? AND action NOT IN {PUT}", (end,)).fetchall()
     connection.execute("DELETE FROM history WHERE seq <= ?", (end,))
     _blot(connection, {rid for (rid,) in dead}, digests=True)
     connection.execute("UPDATE journal SET actor = NULL, link = NULL WHERE seq > ? AND seq <= ?", (start, end))
-    if len(old) < limit:
-        # Of several batches this is the last one.
+    if len(old) == len(due):
         connection.execute(
             "DELETE FROM main.actors WHERE aid NOT IN (SELECT actor FROM journal WHERE actor IS NOT NULL)"
         )
@@ -151,19 +154,22 @@ def pruned(connection: Connection, before: int, limit: int) -> int:
 
 
 def prunable(connection: Connection, before: int) -> int:
-    """How many changes pruning would forget, all in all."""
+    """How many changes pruning would forget, all in all: up to the first that is not older, as a clock may go back."""
     start, _ = journal.beginning(connection)
+    later = "SELECT seq FROM journal WHERE seq > ? AND at >= ? ORDER BY seq LIMIT 1"
     return int(
         connection.execute(
-            "SELECT count(*) FROM journal WHERE seq > ? AND seq < (SELECT max(seq) FROM journal) AND at < ?",
-            (start, before),
+            "SELECT count(*) FROM journal WHERE seq > ? AND seq < (SELECT max(seq) FROM journal) "
+            f"AND seq < coalesce(({later}), ?)",
+            (start, start, before, MAX_LIMIT),
         ).fetchone()[0]
     )
 
 
 def entry_of(connection: Connection, rid: int) -> Entry | None:
     """The change that a row came with, if any; row ids ascend with the numbers of changes."""
-    low, high = connection.execute("SELECT min(seq), max(seq) FROM journal").fetchone()
+    # Both in one SELECT would be a pass over all changes.
+    low, high = connection.execute("SELECT (SELECT min(seq) FROM journal), (SELECT max(seq) FROM journal)").fetchone()
     while low is not None and low < high:
         middle = (low + high + 1) // 2
         lo = connection.execute("SELECT lo FROM journal WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)).fetchone()
@@ -178,20 +184,27 @@ def entry_of(connection: Connection, rid: int) -> Entry | None:
 
 def _blot(connection: Connection, rids: Iterable[int], *, digests: bool) -> None:
     """Forget the salts of rows, and where told so their digests."""
-    left = sorted(rids)
-    while left:
-        entry = entry_of(connection, left[0])
-        if entry is None or not entry.digests:
-            left = left[1:]
-            continue
-        end = entry.lo + len(entry.digests) // DIGEST_BYTES
-        places = [rid - entry.lo for rid in left if rid < end]
+    for entry, part in _by_entry(connection, rids):
+        places = [rid - entry.lo for rid in part]
         kept = _without(entry.digests, places) if digests else entry.digests
         connection.execute(
             "UPDATE journal SET digests = ?, salts = ? WHERE seq = ?",
             (kept, _without(entry.salts, places), entry.seq),
         )
-        left = left[len(places) :]
+
+
+def _by_entry(connection: Connection, rids: Iterable[int]) -> Iterator[tuple[Entry, list[int]]]:
+    """The changes with digests that rows came with, and the rows that came with each, ascending."""
+    left = deque(sorted(rids))
+    while left:
+        entry = entry_of(connection, left[0])
+        if entry is None or not entry.digests:
+            left.popleft()
+            continue
+        part = []
+        while left and left[0] < entry.lo + len(entry.digests) // DIGEST_BYTES:
+            part.append(left.popleft())
+        yield entry, part
 
 
 def _without(pieces: bytes, places: Iterable[int]) -> bytes | None:

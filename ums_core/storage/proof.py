@@ -15,6 +15,7 @@ from ums_core.storage.connect import Connection
 from ums_core.storage.database import Database
 from ums_core.storage.history import PUT, Entry
 from ums_core.storage.ink import Ink, Notes
+from ums_core.storage.keyword import MAX_LIMIT
 from ums_core.storage.table import COLUMNS, as_written
 
 __all__ = ["Mark", "doubts", "mark_of"]
@@ -146,11 +147,19 @@ def _chain(connection: Connection, ink: Ink) -> Iterator[str]:
 
 def _presence(connection: Connection, hi: int) -> Iterator[str]:
     """Whether the rows that are there are those that came and did not go."""
+    hi = min(hi, MAX_LIMIT - 1)
     gone = journal.removed_since(connection, 0)
-    due = np.setdiff1d(np.arange(1, hi + 1, dtype=np.int64), gone)
-    held = _numbers(connection, "SELECT rid FROM main.memories")
-    yield from (f"row {rid} is gone, and no change took it" for rid in np.setdiff1d(due, held))
-    yield from (f"row {rid} is there, and no change brought it" for rid in np.setdiff1d(held, due))
+    held = _numbers(connection, "SELECT rid FROM main.memories ORDER BY rid")
+    known = np.union1d(held, gone)
+    # What is missing lies between two that are known; one by one, as a number that was tampered with may be huge.
+    ends = np.concatenate([[0], known[(known >= 1) & (known <= hi)], [hi + 1]])
+    yield from (
+        f"row {rid} is gone, and no change took it"
+        for place in np.flatnonzero(np.diff(ends) > 1)
+        for rid in range(int(ends[place]) + 1, int(ends[place + 1]))
+    )
+    odd = held[(held < 1) | (held > hi) | np.isin(held, gone)]
+    yield from (f"row {rid} is there, and no change brought it" for rid in odd)
     put = _numbers(connection, f"SELECT before FROM history WHERE action IN {PUT}")
     taken = _numbers(connection, f"SELECT before FROM history WHERE action NOT IN {PUT}")
     away = _numbers(connection, "SELECT rid FROM main.archived")
