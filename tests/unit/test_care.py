@@ -350,6 +350,10 @@ def test_a_database_goes_through_its_life_on_the_command_line(line: Path) -> Non
     told = ums(line, "verify", "--receipt", "receipt.json", "--json")
     assert told.exit_code == 1
     assert "still holds" in json.loads(told.stdout)[0]
+    nowhere = ums(line, "erase", "6", "--receipt", "nowhere/receipt.json")
+    assert (nowhere.exit_code, "cannot be written into nowhere" in nowhere.stderr) == (2, True)
+    full = ums(line, "erase", "6", "--receipt", "/dev/full")
+    assert (full.exit_code, json.loads(full.stdout)["ids"]) == (2, ["6"])
     (line.parent / "receipt.json").write_text("{")
     assert ums(line, "verify", "--receipt", "receipt.json").exit_code == 2
     assert ums(line, "decrypt").exit_code == 0

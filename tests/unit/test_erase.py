@@ -130,6 +130,39 @@ def test_a_receipt_of_another_database_is_refused(tmp_path: Path) -> None:
             Receipt.from_dict(garbage)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rids", ["x"]),
+        ("rids", [2**62]),
+        ("rids", 5),
+        ("seq", "x"),
+        ("ids", [5]),
+        ("ids", ["\ud800"]),
+        ("namespace", "n"),
+        ("traces", ["16:zzzzz:0"]),
+        ("folded", 1),
+    ],
+)
+def test_a_receipt_that_was_changed_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", text=TOLD)])
+        told = store.erase(["a"]).to_dict()
+    assert Receipt.from_dict(told).to_dict() == told
+    with pytest.raises(InvalidInput, match="not a receipt"):
+        Receipt.from_dict(told | {name: value})
+
+
+def test_a_moment_that_others_share_is_no_trace(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        # The answer under the key tells when it was stored, as does the summary of what is alike.
+        store.add([Draft(id=f"{n}", text=f"{TOLD} {n}") for n in range(3)], idempotency_key="k")
+        (cluster,) = store.consolidate(threshold=0.5).clusters
+        receipt = store.erase([cluster.summary_id or "", *cluster.ids])
+        assert len(receipt.ids) == 4
+        assert store.verify_erased(receipt) == []
+
+
 def test_a_reader_that_holds_the_log_is_said(tmp_path: Path) -> None:
     with opened(tmp_path, busy_timeout=0.2) as store:
         store.add([Draft(id="a", text=TOLD)])

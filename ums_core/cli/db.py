@@ -94,12 +94,23 @@ def erase(
     receipt: Annotated[Path | None, typer.Option("--receipt", help="Write the receipt into this file.")] = None,
 ) -> None:
     """Erase memories for good, with what was derived from them, and print the receipt as JSON."""
+    if receipt is not None:
+        # Before anything is gone.
+        try:
+            receipt.open("ab").close()
+        except OSError as error:
+            raise _unwritable(receipt, error) from error
     with of(ctx).store() as store:
         made = store.erase(ids, namespace=namespace_of(namespace))
     if receipt is None:
         print_json(made.to_dict())
     else:
-        receipt.write_text(json.dumps(made.to_dict(), indent=2), encoding="utf-8")
+        try:
+            receipt.write_text(json.dumps(made.to_dict(), indent=2), encoding="utf-8")
+        except OSError as error:
+            # There is no second one.
+            print_json(made.to_dict())
+            raise _unwritable(receipt, error) from error
     tell(f"erased {len(made.ids)} memories, {len(made.derived)} of them derived")
 
 
@@ -128,6 +139,10 @@ def verify(
         tell(line)
     if said:
         raise typer.Exit(FAILED)
+
+
+def _unwritable(path: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(f"the receipt cannot be written into {path}: {error.strerror}; name another file")
 
 
 def _receipt(path: Path) -> Receipt:

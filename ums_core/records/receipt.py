@@ -1,14 +1,20 @@
 """What an erasure leaves in the hands of whoever asked for it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Self
 
 from ums_core.errors import InvalidInput
+from ums_core.records.check import encodable
 from ums_core.records.memory import Namespace
 
 __all__ = ["Receipt"]
+
+_TRACE = re.compile(r"(8|16):[0-9a-f]{5}:[0-9a-f]{64}")
+# No row is numbered higher: with the place of a passage behind it, it fits 64 bits.
+_MOST_ROWS = 2**47 - 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,4 +62,20 @@ class Receipt:
             at = datetime.fromisoformat(str(given["at"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"not a receipt of an erasure: {error!r}; give what erase() returned") from error
-        return cls(**given | tuples | {"at": at})  # type: ignore[arg-type]  # as to_dict wrote them
+        receipt = cls(**given | tuples | {"at": at})  # type: ignore[arg-type]  # looked at on the next line
+        if not receipt._is_sound():
+            raise InvalidInput("not a receipt of an erasure: a value is none that erase() returned; give it unchanged")
+        return receipt
+
+    def _is_sound(self) -> bool:
+        """Whether every value is of the kind that it is said to be."""
+        lists = (self.namespace, self.ids, self.derived, self.rids, self.traces)
+        if not all(isinstance(each, tuple) for each in lists) or not isinstance(self.folded, bool):
+            return False
+        words = (self.database_id, *self.namespace, *self.ids, *self.derived, *self.traces)
+        if not all(isinstance(word, str) and encodable(word) for word in words):
+            return False
+        numbers = (self.seq, *self.rids)
+        return all(type(number) is int and 0 <= number <= _MOST_ROWS for number in numbers) and all(
+            _TRACE.fullmatch(trace) for trace in self.traces
+        )

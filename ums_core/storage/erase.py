@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,8 @@ def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.ND
         if key is None:
             return said
         by_file = {path: found(key, receipt.traces, blocks_of(path)) for path in _beside(database.path)}
-        living = found(key, receipt.traces, _living(connection)) if any(by_file.values()) else set()
+        ours = chain(_living(connection), blocks_of(database.path.with_name(f"{database.path.name}.keys.json")))
+        living = found(key, receipt.traces, ours) if any(by_file.values()) else set()
     said += [f"{path.name} still holds {len(t - living)} traces" for path, t in by_file.items() if t - living]
     return said
 
@@ -133,10 +135,12 @@ def _pieces(memory: Memory) -> Iterator[bytes]:
 
 
 def _living(connection: Connection) -> Iterator[bytes]:
-    """All that rows hold, as the bytes that stand in the file."""
+    """All that rows hold, as the bytes that stand in the file; and answers, which hold no word, but moments."""
     for table in _ROWS:
         for row in connection.execute(f"SELECT text, caption, speaker, session, tags, metadata, spans FROM {table}"):
             yield "\0".join(value for value in row if value).encode()
+    for (answer,) in connection.execute("SELECT answer FROM idempotency"):
+        yield answer.encode()
     for table in (*_VECTORS, "kv"):
         column = "value" if table == "kv" else "vector"
         for (blob,) in connection.execute(f"SELECT {column} FROM {table}"):
