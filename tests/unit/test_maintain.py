@@ -180,3 +180,10 @@ def test_forgetting_stops_between_namespaces(tmp_path: Path) -> None:
 async def test_the_door_maintains() -> None:
     async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as door:
         assert (await door.maintain()).steps == STEPS
+
+
+@pytest.mark.parametrize("put", [{"a": 1}, {"holder": "x", "until": "y", "length": 1}, "text", b"bytes"])
+def test_what_somebody_else_put_in_the_place_of_the_lease_is_none(tmp_path: Path, put: object) -> None:
+    with opened(tmp_path, Clock()) as store:
+        store.kv_put("ums.maintenance", {"lease": put})
+        assert store.maintain(steps=["sweep"]).complete

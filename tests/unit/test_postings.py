@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from ums_core import Draft, LocalStore, Query, UnifiedSettings, open_store
+from ums_core.settings.database import url_of
 from ums_core.storage import journal
 from ums_core.storage.postings import Candidates, Postings, Scopes
 
@@ -153,3 +155,18 @@ def test_of_a_frequent_word_others_are_the_first_rows_when_one_of_them_went(stor
             fresh = Postings(0).rows_with(connection, words, None, Candidates(journal.head(connection)), prune=True)
             assert [rows.count for rows in fresh] == [rare.count, frequent.count]
         store.delete(["3"])
+
+
+def test_a_score_is_the_same_however_long_a_store_has_been_open(tmp_path: Path) -> None:
+    settings = UnifiedSettings.for_testing(database={"url": url_of(tmp_path / "memory.db")}, model={"embedder": "none"})
+    rng = np.random.default_rng(3)
+    query = Query(text="train bread", k=100)
+    with open_store(settings) as former:
+        former.add(drafts(rng, range(60)))
+        former.search(query)
+        former.delete(["m3", "m6"], namespace=("n", "0"))
+        former.search(query)
+        former.add(drafts(rng, range(0, 60, 2)))
+        told = [(hit.memory.id, hit.score) for hit in former.search(query)]
+        with open_store(settings) as later:
+            assert [(hit.memory.id, hit.score) for hit in later.search(query)] == told

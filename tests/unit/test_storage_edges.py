@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -29,9 +29,12 @@ from ums_core.errors import (
     MissingExtra,
     StorageError,
 )
+from ums_core.pipeline.indexing import Indexes
+from ums_core.ports.ledger import Head
 from ums_core.storage.allowed import AllowedRows
 from ums_core.storage.complaint import explain
 from ums_core.storage.connect import Connector, load_driver
+from ums_core.storage.database import Database
 from ums_core.storage.migrations import migrate
 from ums_core.storage.reembed import Aside
 from ums_core.storage.sealed_columns import views_of
@@ -483,3 +486,31 @@ def test_what_is_called_meanwhile_does_not_cross_a_network_and_what_is_shared_is
         pytest.raises(InvalidInput, match="global"),
     ):
         DualStore(own, shared).add_distinct([Draft(text="for all", channel="global")])
+
+
+class Between:
+    """A database in which something is written as soon as somebody reads a moment of it."""
+
+    def __init__(self, database: Database, write: Callable[[], object]) -> None:
+        self._database = database
+        self._write = write
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the database has
+        return getattr(self._database, name)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Head]:
+        with self._database.snapshot() as head:
+            self._write()
+            yield head
+
+
+def test_what_is_committed_while_an_index_is_verified_is_no_difference(store: LocalStore) -> None:
+    database = store._database
+    between = Between(database, lambda: store.add([Draft(text="meanwhile")]))
+    indexes = Indexes(cast("Database", between), store._indexes._make)
+    database.on_commit = indexes.committed
+    store.add([Draft(text="before")])
+    for seen in (1, 2):
+        assert indexes.verify() == []
+        assert len(database.rids("text")) == 1 + seen

@@ -140,13 +140,16 @@ class Indexes:
 
     def verify(self) -> list[str]:
         """Differences between each index and storage, in words; empty when the sets are equal."""
-        with self._lock, self._journal.snapshot():
-            self._catch_up()
-            return [
-                f"the {modality} index and storage differ by {len(odd)} rows"
-                for modality, (_, index) in self._held.items()
-                if len(odd := np.setxor1d(index.rids(), self._journal.rids(modality)))
-            ]
+        with self._lock:
+            # Before the snapshot: what waits later may be of a commit that it does not show.
+            self._take_up()
+            with self._journal.snapshot() as head:
+                self._read_up_to(head)
+                return [
+                    f"the {modality} index and storage differ by {len(odd)} rows"
+                    for modality, (_, index) in self._held.items()
+                    if len(odd := np.setxor1d(index.rids(), self._journal.rids(modality)))
+                ]
 
     def held(self) -> Mapping[str, VectorIndex]:
         """The indexes by modality, with every commit."""
@@ -216,18 +219,22 @@ class Indexes:
         self._take_up()
         # A row that went between two reads would be missing, and the one in its place not yet there.
         with self._journal.snapshot() as head:
-            if self._held and self._journal.rebound_since(self._seq):
-                for _, index in self._held.values():
-                    index.close()
-                self._held = {}
-            for modality, identity in self._journal.bindings(fresh=True).items():
-                if modality not in self._held:
-                    self._open(modality, identity, head.seq)
-                else:
-                    _, index = self._held[modality]
-                    for change in self._journal.changes_since(index.seq, modality, identity.dim):
-                        self._taken(index, change)
-            self._seq = max(self._seq, head.seq)
+            self._read_up_to(head)
+
+    def _read_up_to(self, head: Seq) -> None:
+        """Take up what storage holds at the moment that this thread reads."""
+        if self._held and self._journal.rebound_since(self._seq):
+            for _, index in self._held.values():
+                index.close()
+            self._held = {}
+        for modality, identity in self._journal.bindings(fresh=True).items():
+            if modality not in self._held:
+                self._open(modality, identity, head.seq)
+            else:
+                _, index = self._held[modality]
+                for change in self._journal.changes_since(index.seq, modality, identity.dim):
+                    self._taken(index, change)
+        self._seq = max(self._seq, head.seq)
 
     def _open(self, modality: str, identity: EmbedderIdentity, seq: int) -> None:
         index, path = self._make(modality, identity)

@@ -64,7 +64,7 @@ class Surroundings:
         self._kinds = kinds or {}
         self._declared: dict[int, int] = {}
         self._lock = threading.Lock()
-        self._seq = self._hi = self._count = 0
+        self._seq = self._hi = self._count = self._gone = 0
         # The first place is that of all rows that are not known.
         self._rids = np.zeros(1, np.int64)
         self._turns: npt.NDArray[Any] = _NOBODY.copy()
@@ -134,8 +134,8 @@ class Surroundings:
 
     @property
     def rows(self) -> int:
-        """How many rows there are, or were since this was made."""
-        return self._count
+        """How many rows there are."""
+        return self._count - self._gone
 
     def lengths(self, rids: Ids) -> npt.NDArray[np.int32]:
         """How many telling words each row has, shape (n,); 1 for one that is not known yet.
@@ -221,7 +221,10 @@ class Surroundings:
         known = self._rids[1 : self._count + 1]
         places = known.searchsorted(removed) + 1
         for place, rid in zip(places.tolist(), removed.tolist(), strict=True):
-            if place <= self._count and self._rids[place] == rid and place in self._keys:
+            if place > self._count or self._rids[place] != rid:
+                continue
+            self._gone += 1
+            if place in self._keys:
                 key, _ = self._keys.pop(place)
                 self._conversations[key].places.remove(place)
                 self._turns["before"][place] = self._turns["after"][place] = -1

@@ -232,10 +232,9 @@ class Database:
 
     def turns_since(self, seq: int, hi: int) -> tuple[int, npt.NDArray[np.int64], list[TurnRow]]:
         """What changed in conversations; see the port."""
-        with self.reader() as connection:
-            end = journal.head(connection).seq
-            removed = journal.removed_since(connection, seq)
-            return end, removed, read_turns(connection, hi)
+        # Of one moment: what went after it is told the next time, and not twice.
+        with self.snapshot() as head, self.reader() as connection:
+            return head.seq, journal.removed_since(connection, seq), read_turns(connection, hi)
 
     def scopes(self, namespace: Namespace, head: Head) -> list[int] | None:
         """The ids of the namespaces under a prefix; see the port."""

@@ -74,5 +74,8 @@ class Lease:
 
 def _read(tx: SqlTransaction) -> tuple[str, int, int]:
     """Who has it, until when and for how long, in microseconds."""
-    (held,) = kv.get(tx.connection, _COLLECTION, [_KEY])
-    return (held["holder"], held["until"], held["length"]) if isinstance(held, dict) else ("", 0, 0)
+    match kv.get(tx.connection, _COLLECTION, [_KEY]):
+        case [{"holder": str(holder), "until": int(until), "length": int(length)}]:
+            return holder, until, length
+    # None yet, or what somebody else put there.
+    return "", 0, 0
