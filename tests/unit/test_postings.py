@@ -108,7 +108,7 @@ def test_what_was_read_before_another_thread_went_on_is_not_kept(store: LocalSto
     store.add([Draft(id="a", text="tea")])
     with store._database.reader() as connection:
         postings.rows_with(connection, ["tea"], None, Candidates(journal.head(connection)), prune=True)
-        held = postings.known(None, "tea")
+        held = postings.known(None, ["tea"])["tea"]
         assert held is not None
         store.add([Draft(id="a", text="bread")])
         postings.rows_with(connection, ["bread"], None, Candidates(journal.head(connection)), prune=True)

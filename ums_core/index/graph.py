@@ -6,6 +6,7 @@ search of 0.1 ms into one of 30 ms where two searching threads meet; hence one t
 
 import threading
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import faiss as _faiss
@@ -20,6 +21,12 @@ __all__ = ["Graph", "HalfPrecision", "OneThread"]
 
 faiss: Any = _faiss  # its own stubs lack half of what is used here, and contradict its signatures
 _BLOCK = 1 << 20
+
+
+@lru_cache(maxsize=256)
+def _breadth(ef: int) -> Any:  # noqa: ANN401  # FAISS has no types
+    """What tells a search how broad its walk is, which is only read: to make it costs a tenth of a walk."""
+    return faiss.SearchParametersHNSW(efSearch=ef)
 
 
 class OneThread(threading.local):
@@ -97,8 +104,7 @@ class Graph:
         if ef == self._ef:
             at: Positions = self._index.search(vector[None], fetch)[1][0]
         else:
-            params = faiss.SearchParametersHNSW(efSearch=ef)
-            at = self._index.search(vector[None], fetch, params=params)[1][0]
+            at = self._index.search(vector[None], fetch, params=_breadth(ef))[1][0]
         return at if at[-1] >= 0 else at[at >= 0]
 
     def overwrite(self, at: int, vector: Floats) -> None:

@@ -1,6 +1,5 @@
 """What the place of a turn in its conversation says about it. Pure functions of arrays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,7 @@ NOTE, PEER, USER, REPLY = 0, 1, 2, 3
 # Traits are eight bits: the cues of ``ums_core.ranking.words``, but that the first tells whether the turn before asks;
 # the kind in two; whether the query names the speaker; and whether it is a user's turn with its reply, or that reply.
 ANSWERS, KIND_SHIFT, NAMED, PAIRED = ASKS, 4, 64, 128
-_KIND = np.uint8(3 << KIND_SHIFT)
+_KIND, _ASKS, _ELSE = np.uint8(3 << KIND_SHIFT), np.uint8(ASKS), np.uint8(255 - ASKS)
 
 Floats = npt.NDArray[np.float64]
 Traits = npt.NDArray[np.uint8]
@@ -71,7 +70,7 @@ def traits_among(own: Traits, links: npt.NDArray[np.intp], named: npt.NDArray[np
     # One more place, for neighbours that are no candidates: -1 leads there.
     padded = _padded(own)
     before = padded.take(links[0, :-1])
-    traits = (own & ~np.uint8(ASKS)) | (before & np.uint8(ASKS))
+    traits = (own & _ELSE) | (before & _ASKS)
     if named is not None:
         traits |= np.where(named, np.uint8(NAMED), np.uint8(0))
     # A user and an assistant are the only kinds with this bit.
@@ -82,21 +81,27 @@ def traits_among(own: Traits, links: npt.NDArray[np.intp], named: npt.NDArray[np
     return traits
 
 
-def placed(scores: Floats, turns: Turns) -> Sequence[Floats]:
+def placed(scores: Floats, turns: Turns, out: Floats) -> None:
     """What a turn's place lends to it: scores of the turns before and after, two before and two after, each shape (n,)
     and 0 of a neighbour that is no candidate; and the best score in its session, 0 where it has none.
 
     All are monotone in every score.
+
+    Args:
+        scores: shape (n,).
+        turns: the same candidates.
+        out: where to write them, shape (5, n).
     """
     before, after = turns.links
     beside = np.empty((4, len(scores)), np.intp)
     beside[:2] = turns.links[:, :-1]
     before.take(beside[0], out=beside[2], mode="wrap")
     after.take(beside[1], out=beside[3], mode="wrap")
-    return [*_padded(scores).take(beside), _best_of_session(scores, turns.session)]
+    _padded(scores).take(beside, out=out[:4], mode="wrap")
+    _best_of_session(scores, turns.session, out[4])
 
 
-def _best_of_session(scores: Floats, session: npt.NDArray[np.int32]) -> Floats:
+def _best_of_session(scores: Floats, session: npt.NDArray[np.int32], out: Floats) -> None:
     order = session.argsort(kind="stable")
     ordered = session.take(order)
     first = np.empty(len(order), np.bool_)
@@ -105,9 +110,7 @@ def _best_of_session(scores: Floats, session: npt.NDArray[np.int32]) -> Floats:
     best = np.maximum.reduceat(scores.take(order), first.nonzero()[0])
     if ordered[0] < 0:
         best[0] = 0.0
-    out = np.empty(len(scores))
     out[order] = best.take(first.cumsum() - 1)
-    return out
 
 
 def _padded(column: npt.NDArray[Any]) -> npt.NDArray[Any]:

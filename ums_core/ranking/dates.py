@@ -21,7 +21,8 @@ _DATE = re.compile(
     rf"|\b(?:in|during|of|since|summer|winter|spring|autumn|fall)\s+(?P<alone>{_YEAR})\b(?!-)",
     re.IGNORECASE,
 )
-_HINT = re.compile(rf"\d|{'|'.join(sorted({name[:3] for name in _NAMES}))}", re.IGNORECASE)
+_DIGIT = re.compile(r"\d")
+_HINTS = tuple(sorted({name[:3] for name in _NAMES}))
 _BEFORE = re.compile(r"\b(?:in|of|on|during|since|by|until|till|last|this|next|early|late|mid)[\s-]+$", re.IGNORECASE)
 _ANY_DAY = datetime(2000, 1, 1)  # noqa: DTZ001  # a calendar date, of no time zone
 
@@ -45,7 +46,9 @@ def date_in(text: str) -> When | None:
     A month by itself counts only as a capital name after a preposition: "may" and "march" are words as well. Costs
     a microsecond where a text has neither a number nor the beginning of a month.
     """
-    if not _HINT.search(text):
+    folded = text.casefold()
+    # Many times faster than one expression for all of them.
+    if not any(hint in folded for hint in _HINTS) and not _DIGIT.search(text):
         return None
     for match in _DATE.finditer(text):
         year, month, day = match["year"] or match["alone"], match["month"], match["first"] or match["last"]

@@ -31,6 +31,7 @@ _QUANTITIES = 10
 # The length of a text counts up to so many telling words, more than 99 in a hundred turns have where its weight was
 # fitted: what is pasted into a conversation is not the better answer for being long.
 LONGEST = 32
+_LENGTHS = np.log1p(np.arange(LONGEST + 1))
 _LENT = slice(BEFORE, SESSION + 1)
 
 _ALL_TRAITS: _Codes = np.arange(256)
@@ -115,31 +116,29 @@ def scored(
     table = _table(profiles, question.asks_time, question.about_reply, cosines is not None)
     traits = turns.traits
     weights = table.sums.take(traits, 1)
-    measured: dict[int, Floats] = {LEXICAL: standard(matches, core)}
-    scores = weights[LEXICAL] * measured[LEXICAL]
+    measured = np.zeros((_QUANTITIES, len(traits)))
+    measured[LEXICAL] = standard(matches, core)
     if cosines is not None:
         measured[DENSE] = standard(cosines, core)
-        scores += weights[DENSE] * measured[DENSE]
+    measured[ONE] = 1.0
+    scores = _summed(weights[:ONE], measured[:ONE])
     if table.busy[int(np.bitwise_or.reduce(traits)) >> KIND_SHIFT & 3]:
-        lent = placed(scores, turns)
-        measured |= enumerate(lent, BEFORE)
-        measured[LENGTH] = np.log1p(np.minimum(turns.telling, LONGEST))
-        scores += weights[ONE]
-        scores += (weights[_LENT] * lent).sum(0)
-        scores += weights[LENGTH] * measured[LENGTH]
+        placed(scores, turns, out=measured[_LENT])
+        measured[LENGTH] = _LENGTHS.take(turns.telling, mode="clip")
+        scores += _summed(weights[ONE:DATE], measured[ONE:DATE])
     if question.when is not None:
         measured[DATE] = nearness(question.when, turns.moment, HALF_LIFE_DAYS)
         scores += weights[DATE] * measured[DATE]
 
     def parts() -> dict[str, Floats]:
-        measured[ONE] = np.ones(len(traits))
-        return {
-            name: row.take(traits) * measured[quantity]
-            for name, (quantity, row) in table.each.items()
-            if quantity in measured
-        }
+        return {name: row.take(traits) * measured[quantity] for name, (quantity, row) in table.each.items()}
 
     return Scored(scores, parts)
+
+
+def _summed(weights: Floats, quantities: Floats) -> Floats:
+    """What quantities come to for each turn, shape (n,), by their weights; both of shape (quantities, n)."""
+    return np.asarray(np.vecdot(weights.T, quantities.T))
 
 
 @lru_cache(maxsize=32)

@@ -132,21 +132,24 @@ class Postings:
         lists = look.first(words)
         return look.pruned(lists, candidates) if prune else look.all_of(lists, candidates)
 
-    def known(self, scopes: Scopes, word: str) -> _List | None:
-        """What is kept of a word, without the rows that went."""
+    def known(self, scopes: Scopes, words: Sequence[str]) -> dict[str, _List | None]:
+        """What is kept of each word, without the rows that went."""
         with self._mutex:
-            held = self._lists.get((scopes, word))
-            if held is None:
-                return None
-            self._lists.move_to_end((scopes, word))
-            gone = self._gone[held.cleared - self._gone_before :]
-            if not len(gone):
-                return held
-            left = held.rids[~np.isin(held.rids, gone)]
-            if not held.whole and len(left) < len(held.rids):
-                # Others are the first ones now.
-                return None
-            return self._put(scopes, word, replace(held, rids=left, cleared=self.cleared))
+            return {word: self._freed(scopes, word) for word in words}
+
+    def _freed(self, scopes: Scopes, word: str) -> _List | None:
+        held = self._lists.get((scopes, word))
+        if held is None:
+            return None
+        self._lists.move_to_end((scopes, word))
+        gone = self._gone[held.cleared - self._gone_before :]
+        if not len(gone):
+            return held
+        left = held.rids[~np.isin(held.rids, gone)]
+        if not held.whole and len(left) < len(held.rids):
+            # Others are the first ones now.
+            return None
+        return self._put(scopes, word, replace(held, rids=left, cleared=self.cleared))
 
     def keep(self, scopes: Scopes, word: str, held: _List, seq: int) -> None:
         """Keep a list that was read at a change, in place of an older one, if there is room."""
@@ -194,12 +197,10 @@ class _Look:
         self._cleared = postings.cleared
         # Whether all was read at the change that is asked about. What was read later lacks the rows that went since.
         self._steady = True
-        places = None if scopes is None else " OR ".join(f'"ns{nid}"' for nid in scopes)
-        self._prefix = "" if places is None else f"scope : ({places}) AND "
 
     def first(self, words: Sequence[str]) -> dict[str, _List]:
         """All rows of each rare word, and the first ones, or all, of a frequent one; one statement at most."""
-        lists = {word: self._postings.known(self._scopes, word) for word in words}
+        lists = self._postings.known(self._scopes, words)
         readings: dict[str, _Reading] = {}
         for word, held in lists.items():
             if held is None:
@@ -282,7 +283,9 @@ class _Look:
         """
         if not readings:
             return []
-        values = [(f"{self._prefix}{{body about}} : ({expression})", *bounds) for expression, *bounds in readings]
+        places = None if self._scopes is None else " OR ".join(f'"ns{nid}"' for nid in self._scopes)
+        within = "" if places is None else f"scope : ({places}) AND "
+        values = [(f"{within}{{body about}} : ({expression})", *bounds) for expression, *bounds in readings]
         found = self._connection.execute(_reading(len(readings)), list(chain.from_iterable(values))).fetchall()
         self._steady = self._steady and journal.head(self._connection) == self._head
         return [_NO_IDS if text is None else np.fromstring(text, np.int64, sep=",") for (text,) in found]
