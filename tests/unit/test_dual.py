@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
-from threading import Event
+from threading import Event, Semaphore
+from time import sleep
 from typing import Any
 
 import pytest
@@ -185,6 +187,33 @@ def test_a_personal_side_that_fails_is_an_error(dual: DualStore, personal: Local
     personal.close()
     with pytest.raises(StoreClosed):
         dual.search(Query(text="water", channel="both"))
+
+
+def test_a_question_after_closing_says_so(dual: DualStore) -> None:
+    dual.close()
+    for channel in ("personal", "global", "both"):
+        with pytest.raises(StoreClosed):
+            dual.search(Query(text="water", channel=channel))  # type: ignore[arg-type]  # one of three
+
+
+def test_a_question_that_waits_for_the_global_side_as_it_is_closed_keeps_the_personal_hits(
+    personal: LocalStore, other: Watched
+) -> None:
+    personal.add([Draft(text=CAT)])
+    asked, release = Semaphore(0), Event()
+    other.before = lambda: asked.release() or release.wait(60)  # type: ignore[func-returns-value]  # asked, then held
+    dual = join(personal, other, budget_s=60)
+    with ThreadPoolExecutor(9) as threads:
+        waiting = [threads.submit(dual.search, Query(text="water", channel="both")) for _ in range(9)]
+        for _ in range(8):
+            asked.acquire()
+        while not dual._threads._work_queue.qsize():
+            sleep(0.01)
+        dual._threads.shutdown(wait=False, cancel_futures=True)
+        release.set()
+        degraded = [each.result().degraded for each in waiting]
+    assert degraded.count("closed before it was asked") == 1
+    dual.close()
 
 
 def test_writes_go_where_they_say_and_a_batch_goes_to_one_place(dual: DualStore, other: Watched) -> None:

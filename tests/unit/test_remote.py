@@ -1,10 +1,12 @@
 """The client of a service against a server that answers, stalls, drops, lies and redirects, over real sockets."""
 
 import gzip
+import os
 import pickle
 import ssl
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -28,7 +30,7 @@ from ums_core import (
     open_channel,
     open_store,
 )
-from ums_core.channels.transport import check_url
+from ums_core.channels.transport import _forked, check_url
 from ums_core.errors import (
     DatabaseBusy,
     IndexRecovering,
@@ -272,6 +274,43 @@ def test_a_silent_service_costs_the_timeout(server: Server) -> None:
         release.set()
 
 
+def test_a_forked_child_has_connections_of_its_own(remote: RemoteStore, server: Server) -> None:
+    ports: list[int] = []
+
+    def noted(handler: Handler, serve: Callable[[], None]) -> None:
+        ports.append(handler.client_address[1])
+        serve()
+
+    server.faults = [noted] * 3
+    remote.count()
+    with warnings.catch_warnings():
+        # The threads of the server stay with the parent, and the child needs none of them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        os._exit(remote.count())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    remote.count()
+    assert ports[0] == ports[2] != ports[1]
+
+
+def test_what_python_calls_in_a_child_makes_all_connections_anew() -> None:
+    with RemoteStore("https://memory.example.org", TOKEN) as remote:
+        former = remote._transport._client
+        _forked()
+        assert remote._transport._client is not former
+
+
+def test_repetitions_end_whatever_number_they_were_given(server: Server) -> None:
+    server.faults = [dropped] * 9
+    with (
+        RemoteStore(server.url, TOKEN, RemoteOptions(attempts=1.5)) as remote,  # type: ignore[arg-type]  # on purpose
+        pytest.raises(ServiceUnreachable),
+    ):
+        remote.count()
+    assert len(server.seen) == 2
+
+
 def test_closing_lets_calls_end_and_stops_those_that_wait(server: Server) -> None:
     remote = RemoteStore(server.url, TOKEN, RemoteOptions(timeout_s=20))
     entered, release = Event(), Event()
@@ -339,11 +378,19 @@ def test_the_token_is_in_no_repr_no_error_and_no_pickle(remote: RemoteStore, ser
         "https://a?b",
         "https://a#b",
         *("http://[::1", "http://0.0.0.0", "http://127.0.0.1.example.org", None, 5),
+        *("http://127.0.0.1:1\n", " http://127.0.0.1:1", "http://local\thost", "https://a/b c", "https://a\0"),
     ],
 )
 def test_an_unusable_url_is_refused(url: str) -> None:
     with pytest.raises(SettingsError):
         RemoteStore(url, TOKEN)
+
+
+@pytest.mark.parametrize("url", ["https://u:s3cret@a:99999", "https://u:s3cret@[::1", "https://a?token=s3cret"])
+def test_what_may_be_a_secret_in_a_url_is_not_repeated(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        RemoteStore(url, TOKEN)
+    assert "s3cret" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
 
 def test_encryption_is_due_beyond_this_machine() -> None:

@@ -1,13 +1,19 @@
 """The streams of a service through its client: nothing lost and nothing twice, whatever breaks off."""
 
+import base64
+import random
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import islice
-from threading import Thread, Timer
+from threading import Event, Thread, Timer
+from typing import Any
 
+import certifi
 import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from ums_core import Draft, RemoteOptions, RemoteStore
@@ -156,19 +162,82 @@ def test_a_stream_ends_with_its_store(service: Served) -> None:
         next(changes)
 
 
-def test_an_answer_to_something_else_is_an_error() -> None:
-    def mistaken(connection: ServerConnection) -> None:
-        connection.recv()
-        connection.send('{"key": "other", "id": "a", "namespace": [], "seq": 1}')
+def test_no_stream_begins_after_its_store_was_closed(service: Served) -> None:
+    store = service.store("closed")
+    store.close()
+    with pytest.raises(StoreClosed):
+        next(store.stream(numbered(1)))
 
-    with serve(mistaken, "127.0.0.1", 0) as server:
+
+@contextmanager
+def answering(work: Callable[[ServerConnection], None], **options: Any) -> Iterator[str]:  # noqa: ANN401  # those of serve
+    """The address of something that takes WebSockets."""
+    with serve(work, "127.0.0.1", 0, **options) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        with RemoteStore(url, "token", QUICK) as store, pytest.raises(RemoteError, match="another draft"):
-            next(store.stream(numbered(1)))
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
         server.shutdown()
         thread.join()
+
+
+def mistaken(connection: ServerConnection) -> None:
+    connection.recv()
+    connection.send('{"key": "other", "id": "a", "namespace": [], "seq": 1}')
+
+
+def test_an_answer_to_something_else_is_an_error() -> None:
+    with (
+        answering(mistaken) as url,
+        RemoteStore(url, "token", QUICK) as store,
+        pytest.raises(RemoteError, match="another draft"),
+    ):
+        next(store.stream(numbered(1)))
+
+
+def test_no_draft_goes_where_a_service_sends_it_on_to() -> None:
+    asked: list[str] = []
+
+    def away(_: ServerConnection, request: Request) -> Response:
+        asked.append(request.path)
+        place = f"ws://localhost:{request.headers['Host'].rpartition(':')[2]}/elsewhere"
+        return Response(307, "Temporary Redirect", Headers(Location=place, Content_Length="0"))
+
+    with (
+        answering(mistaken, process_request=away) as url,
+        RemoteStore(url, "token", QUICK) as store,
+        pytest.raises(RemoteError, match="status 307"),
+    ):
+        next(store.stream(numbered(1)))
+    assert asked == ["/v1/stream"]
+
+
+def test_certificates_are_for_where_there_is_encryption() -> None:
+    with (
+        answering(mistaken) as url,
+        RemoteStore(url, "token", RemoteOptions(attempts=1, ca_file=certifi.where())) as store,
+        pytest.raises(RemoteError, match="another draft"),
+    ):
+        next(store.stream(numbered(1)))
+
+
+def test_a_service_that_reads_nothing_holds_no_sender() -> None:
+    done, waited_for = Event(), Event()
+
+    def unmoved(_: ServerConnection) -> None:
+        if not done.wait(20):
+            waited_for.set()
+
+    # Several times what the buffers between both sides hold.
+    text = base64.b64encode(random.Random(1).randbytes(12 << 20)).decode()
+    options = RemoteOptions(attempts=1, timeout_s=0.2, connect_timeout_s=0.2)
+    with (
+        answering(unmoved, max_queue=1, max_size=None, compression=None) as url,
+        RemoteStore(url, "token", options) as store,
+    ):
+        with pytest.raises(ServiceUnreachable):
+            next(store.stream([("k", Draft(text=text))]))
+        done.set()
+    assert not waited_for.is_set()
 
 
 def test_without_websockets_the_extra_is_named(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:

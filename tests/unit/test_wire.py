@@ -351,6 +351,11 @@ def test_an_error_says_when_to_come_again() -> None:
     assert problem_of(DatabaseBusy(""))["retry_after_s"] == 1.0
     assert "retry_after_s" not in problem_of(MemoryNotFound(""))
     assert isinstance(load_problem(503, b'{"code": "rate_limited"}'), RateLimited)
+    for odd in ("NaN", "Infinity", "-1", "9" * 400):
+        strange = load_problem(503, f'{{"code": "rate_limited", "retry_after_s": {odd}}}'.encode())
+        assert isinstance(strange, RateLimited)
+        assert strange.retry_after_s == 1.0
+    assert isinstance(load_problem(500, b"[" * 100_000), RemoteError)
 
 
 @pytest.mark.parametrize("body", [b"", b"Bad Gateway", b"[1]", b'{"code": "of the future"}', b'{"code": [1]}'])

@@ -3,14 +3,14 @@
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
 from typing import Literal, Self
 
-from ums_core.errors import InvalidField, InvalidQuery, MemoryNotFound, SettingsError, UMSError
+from ums_core.errors import InvalidField, InvalidQuery, MemoryNotFound, SettingsError, StoreClosed, UMSError
 from ums_core.policy import (
     MODES,
     PrivacyMode,
@@ -328,7 +328,10 @@ class DualStore:
         started = monotonic()
         # Pages add up over both sides only where each begins with its best.
         whole = replace(query, offset=0, k=query.offset + query.k)
-        pending = self._threads.submit(self._ask_global, whole)
+        try:
+            pending = self._threads.submit(self._ask_global, whole)
+        except RuntimeError as error:
+            raise StoreClosed("the two stores were closed; open them again") from error
         try:
             personal = _marked(self.personal.search(replace(whole, channel="personal")), "personal")
         except BaseException:
@@ -346,6 +349,8 @@ class DualStore:
             pending.cancel()
             why = f"no answer within {self._budget_s:g} s"
             self._last = why
+        except CancelledError:
+            why = "closed before it was asked"
         except UMSError as error:
             why = f"{error.code}: {error}"
         _log.warning("the global channel has no part in an answer: %s", why)

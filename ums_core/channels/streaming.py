@@ -3,11 +3,13 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from socket import SO_SNDTIMEO, SOL_SOCKET
+from struct import Struct
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ums_core.channels.transport import Transport
-from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, TooLarge, TryLater
+from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, TooLarge, TryLater, UMSError
 from ums_core.records import Draft
 from ums_core.records.event import Event
 from ums_core.wire.problem import load_problem
@@ -22,6 +24,7 @@ __all__ = ["follow", "send"]
 _WINDOW = 16
 # Why a peer closes a WebSocket (RFC 6455).
 _TOO_BIG = 1009
+_TIMEVAL = Struct("@ll")
 _STREAM, _EVENTS = "/v1/stream", "/v1/events"
 
 
@@ -117,22 +120,47 @@ def _answers(socket: _Socket, coming: Iterator[tuple[str, Draft]], waiting: dequ
 
 @contextmanager
 def _connected(transport: Transport) -> Iterator[_Socket]:
+    transport.check_open()
     websockets = _websockets()
     broken = (websockets.WebSocketException, OSError)
+    url = "ws" + transport.url.removeprefix("http") + _STREAM
     try:
         opened = websockets.sync.client.connect(
-            "ws" + transport.url.removeprefix("http") + _STREAM,
+            url,
             additional_headers=transport.authorization,
             open_timeout=transport.options.timeout_s,
-            ssl=transport.tls,
+            close_timeout=transport.options.connect_timeout_s,
+            ssl=transport.tls if url.startswith("wss") else None,
             proxy=None if transport.loopback else True,
+            create_connection=_straight(websockets),
         )
-    except websockets.InvalidStatus as denied:
-        raise load_problem(denied.response.status_code, denied.response.body) from denied
+    except UMSError:
+        # Some are an OSError as well.
+        raise
     except broken as error:
         raise ServiceUnreachable(f"{transport.url} takes no stream ({type(error).__name__})") from error
+    # Else a service that reads nothing would hold a sender for ever: the library's own pings wait behind it.
+    opened.socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, _timeval(transport.options.timeout_s))
     with opened:
         yield _Socket(opened, transport.options.timeout_s, broken)
+
+
+def _timeval(seconds: float) -> bytes:
+    whole, millionths = divmod(max(1, int(seconds * 1_000_000)), 1_000_000)
+    return _TIMEVAL.pack(whole, millionths)
+
+
+def _straight(websockets: ModuleType) -> "type[ClientConnection]":
+    """The kind of connection that is refused where it is not taken; it would be redirected, and the drafts with it."""
+
+    class Straight(websockets.sync.client.ClientConnection):  # type: ignore[misc,name-defined]  # optional
+        def handshake(self, *arguments: object, **options: object) -> None:
+            try:
+                super().handshake(*arguments, **options)
+            except websockets.InvalidStatus as denied:
+                raise load_problem(denied.response.status_code, denied.response.body) from denied
+
+    return Straight
 
 
 def _websockets() -> ModuleType:

@@ -1,6 +1,7 @@
 """Calls over HTTP: one pool of connections, deadlines, and repetitions where nothing can be written twice."""
 
 import gzip
+import os
 import random
 import ssl
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from time import monotonic
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from ums_core.errors import MissingExtra, RemoteError, ServiceUnreachable, SettingsError, StoreClosed, UMSError
 from ums_core.policy import PrivacyMode
@@ -40,7 +42,8 @@ class RemoteOptions:
     """How a service is reached.
 
     Attributes:
-        timeout_s: seconds for one attempt, from sending to the last byte of the answer.
+        timeout_s: seconds for one attempt, from sending to the last byte of the answer; each piece of a header that
+            comes alone, or of an answer that decompresses to nothing yet, lets them begin anew.
         connect_timeout_s: seconds to reach the service at all.
         attempts: how often a call is tried that may be repeated, from 1. What may not is sent once.
         connections: open at most, shared by all threads.
@@ -72,15 +75,18 @@ def check_url(url: str, *, allow_insecure_transport: bool = False) -> bool:
     Raises:
         SettingsError: not the address of a service, or one without encryption beyond this machine.
     """
+    if not isinstance(url, str) or "@" in url or "?" in url:
+        # What stands there may be a secret, and is not repeated.
+        raise SettingsError("the url of a service holds no user, password or query; the token is given apart from it")
+    unlike = f"the url of a service looks like https://memory.example.org, got {url!r}"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except (ValueError, AttributeError) as error:
-        raise SettingsError(f"the url of a service looks like https://memory.example.org, got {url!r}") from error
-    if parts.username is not None or parts.password is not None:
-        raise SettingsError("the url of a service holds no user and no password; the token is given apart from it")
-    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
-        raise SettingsError(f"the url of a service looks like https://memory.example.org, got {url!r}")
+    except ValueError as error:
+        raise SettingsError(unlike) from error
+    # Blanks and control characters are read differently by whoever reads them.
+    if parts.scheme not in {"http", "https"} or not host or parts.fragment or not url.isprintable() or " " in url:
+        raise SettingsError(unlike)
     loopback = _is_loopback(host)
     if parts.scheme == "http" and not loopback and not allow_insecure_transport:
         raise SettingsError(
@@ -112,27 +118,35 @@ class Transport:
         self.options = options
         self._httpx = _httpx()
         self.tls = _certificates(options.ca_file)
-        limits = self._httpx.Limits(max_connections=options.connections)
-        # On this machine a call goes to the pool at once: what a client does before, that no call needs, would double
-        # its cost. No proxy of the environment has any business with what stays here.
-        self._pool = self._httpx.HTTPTransport(self.tls or True, limits=limits, trust_env=False) if loopback else None
-        self._client: httpx.Client = self._httpx.Client(
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {token.strip()}", "User-Agent": _USER_AGENT},
-            timeout=self._httpx.Timeout(options.timeout_s, connect=options.connect_timeout_s),
-            limits=limits,
-            verify=self.tls or True,
-            follow_redirects=False,
-            trust_env=not loopback,
-            transport=self._pool,
-        )
-        self._timeouts = {"timeout": self._client.timeout.as_dict()}
+        self._headers = {"Authorization": f"Bearer {token.strip()}", "User-Agent": _USER_AGENT}
         self._urls: dict[str, httpx.URL] = {}
-        self._state = Condition()
-        self._under_way = 0
         self._closed = False
         # Whether the service has said that it takes compressed bodies. On this machine there is nothing to gain.
         self._takes_gzip = False
+        self._begin()
+        _open.add(self)
+
+    def _begin(self) -> None:
+        """Have connections of one's own, none of them open yet, and nothing under way."""
+        limits = self._httpx.Limits(max_connections=self.options.connections)
+        # On this machine a call goes to the pool at once: what a client does before, that no call needs, would double
+        # its cost. No proxy of the environment has any business with what stays here.
+        self._pool: httpx.HTTPTransport | None = None
+        if self.loopback:
+            self._pool = self._httpx.HTTPTransport(self.tls or True, limits=limits, trust_env=False)
+        self._client: httpx.Client = self._httpx.Client(
+            base_url=self.url,
+            headers=self._headers,
+            timeout=self._httpx.Timeout(self.options.timeout_s, connect=self.options.connect_timeout_s),
+            limits=limits,
+            verify=self.tls or True,
+            follow_redirects=False,
+            trust_env=not self.loopback,
+            transport=self._pool,
+        )
+        self._timeouts = {"timeout": self._client.timeout.as_dict()}
+        self._state = Condition()
+        self._under_way = 0
 
     def send(self, call: Call[T]) -> T:
         """What the call's verb returned.
@@ -147,7 +161,7 @@ class Transport:
             attempt = 0
             while True:
                 attempt += 1
-                last = attempt == self.options.attempts
+                last = attempt >= self.options.attempts
                 try:
                     status, body = self._exchange(call)
                 except ServiceUnreachable as error:
@@ -171,8 +185,7 @@ class Transport:
             ServiceUnreachable: it broke off, or was silent for too long.
             StoreClosed: after ``close()``.
         """
-        if self._closed:
-            raise self._gone()
+        self.check_open()
         timeout = self._httpx.Timeout(_SILENCE_S, connect=self.options.connect_timeout_s)
         try:
             with self._client.stream("GET", path, headers=headers, timeout=timeout) as answer:
@@ -185,7 +198,16 @@ class Transport:
     @property
     def authorization(self) -> dict[str, str]:
         """The header fields that say who asks."""
-        return {"Authorization": self._client.headers["Authorization"]}
+        return {"Authorization": self._headers["Authorization"]}
+
+    def check_open(self) -> None:
+        """Pass before ``close()``.
+
+        Raises:
+            StoreClosed: after it.
+        """
+        if self._closed:
+            raise StoreClosed(f"the connection to {self.url} was closed; make a new RemoteStore")
 
     def pause(self, failures: int, error: UMSError | None) -> None:
         """Wait before the next attempt, as long as the error says at least.
@@ -265,14 +287,13 @@ class Transport:
     def _pause(self, attempt: int, at_least: float) -> None:
         spread = random.uniform(0, _PAUSE_S * 2**attempt)  # noqa: S311  # keeps clients apart, no secret
         with self._state:
-            if self._state.wait_for(lambda: self._closed, min(at_least + spread, _LONGEST_PAUSE_S)):
-                raise self._gone()
+            self._state.wait_for(lambda: self._closed, min(at_least + spread, _LONGEST_PAUSE_S))
+        self.check_open()
 
     @contextmanager
     def _one_more(self) -> Iterator[None]:
         with self._state:
-            if self._closed:
-                raise self._gone()
+            self.check_open()
             self._under_way += 1
         try:
             yield
@@ -281,8 +302,17 @@ class Transport:
                 self._under_way -= 1
                 self._state.notify_all()
 
-    def _gone(self) -> StoreClosed:
-        return StoreClosed(f"the connection to {self.url} was closed; make a new RemoteStore")
+
+_open: WeakSet[Transport] = WeakSet()
+
+
+def _forked() -> None:
+    """Leave the connections to the parent: over a shared one, each process would read answers to the other."""
+    for transport in _open:
+        transport._begin()  # noqa: SLF001  # of this file
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _httpx() -> ModuleType:

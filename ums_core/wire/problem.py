@@ -62,6 +62,8 @@ _BY_ROOT: dict[str, type[InvalidInput]] = {
     "patches": InvalidField,
 }
 _RETRY_S = 1.0
+# As much as anybody could wait for.
+_MOST_S = 1e9
 _SHOWN = 10
 
 
@@ -109,7 +111,7 @@ def load_problem(status: int, body: bytes) -> UMSError:
     """The error that a body reports, of the class that its code names."""
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, Mapping) or str(told.get("code")) not in _BY_CODE:
         return RemoteError(f"the service answered with status {status} and no error that this version knows")
@@ -121,7 +123,8 @@ def raised(problem: Mapping[str, Any]) -> UMSError:
     kind = _BY_CODE[problem["code"]]
     detail = str(problem.get("detail", ""))
     after = problem.get("retry_after_s")
-    if issubclass(kind, TryLater) and isinstance(after, (int, float)):
+    # Neither NaN nor infinity, which JSON in Python has.
+    if issubclass(kind, TryLater) and isinstance(after, (int, float)) and 0 <= after <= _MOST_S:
         return kind(detail, retry_after_s=float(after))
     error = kind(detail)
     places = problem.get("errors")
