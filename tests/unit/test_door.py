@@ -148,6 +148,13 @@ async def test_what_nobody_waits_for_any_more_is_not_begun_and_what_has_begun_go
     assert did == ["first", "last"]
 
 
+async def test_work_that_ends_like_an_iterator_ends_the_wait_for_it() -> None:
+    async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as store:
+        with pytest.raises(RuntimeError, match="StopIteration") as raised:
+            await asyncio.wait_for(store.run(lambda _: next(iter(()))), 10)
+    assert isinstance(raised.value.__cause__, StopIteration)
+
+
 def test_a_loop_that_has_gone_is_not_told() -> None:
     go = Event()
 

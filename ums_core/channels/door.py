@@ -142,6 +142,11 @@ def _carried_out(
 def _outcome(work: Callable[[], T], context: Context) -> tuple[T | None, BaseException | None]:
     try:
         return context.run(work), None
+    except StopIteration as error:
+        # Which no future takes, so that whoever waits would wait for ever.
+        told = RuntimeError("the work raised StopIteration")
+        told.__cause__ = error
+        return None, told
     except BaseException as error:  # noqa: BLE001  # handed to whoever waits
         return None, error
 

@@ -160,7 +160,6 @@ class LocalLifecycle:
         that came or went without a change. A cut at the end of a plain database, and an older copy of any, show only by
         a mark from elsewhere.
 
-
         Cost: reads the journal and every memory, some 10 microseconds each; where fields are sealed, opens them.
 
         Args:

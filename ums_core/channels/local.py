@@ -157,7 +157,8 @@ class LocalStore(LocalLifecycle, LocalTending):
 
         Derived are passages, keywords, vectors, the index in memory and on disk, and memories whose ``source_ids`` name
         an erased one, and so on. Freed pages are overwritten, the write-ahead log is truncated, remembered embeddings
-        are dropped. Backups, and what file systems and SSDs keep of overwritten blocks, are out of reach.
+        are dropped. Backups, and what file systems and SSDs keep of overwritten blocks, are out of reach. A write under
+        an idempotency key leaves a SHA-256 of all that it asked for, which can confirm a guess of the whole of it.
 
         Costs what ``delete`` does, one pass over the rows with ``source_ids``, and saving the index.
 

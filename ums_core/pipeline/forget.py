@@ -24,7 +24,6 @@ __all__ = ["Forget", "Sparing"]
 # So many go in one transaction, so that writers wait some milliseconds and no longer.
 BATCH = 256
 _DAY = 86_400e6
-# Told how many are gone, and of how many.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,7 @@ class Forget:
         plan: Forgetting,
         rids: Sequence[int],
         progress: Progress | None,
-        cancel: Callable[[], bool] | None,
+        cancel: Cancel | None,
     ) -> Forgetting:
         receipts: list[Receipt] = []
         gone: set[tuple[Namespace, str]] = set()

@@ -18,7 +18,6 @@ __all__ = ["Aside", "reembed"]
 
 BATCH = 256
 
-# Told how many memories are done, and of how many.
 Kept = tuple[int, Sequence[Passage], "Sequence[npt.NDArray[np.float32]]"]
 
 
