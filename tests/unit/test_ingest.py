@@ -174,6 +174,17 @@ def test_the_form_of_a_file_is_seen_by_its_name_or_its_beginning(name: str, text
     assert format_of(name, text) == form
 
 
+def test_moments_of_several_kinds_are_put_in_some_order_and_since_when_it_is_true_is_kept() -> None:
+    said = [{"role": "user"}, {"parts": ["late"]}, "2026-03-02T07:38:00Z"], [{"role": "user"}, {"parts": ["early"]}, 5]
+    tree = {
+        str(n): {"message": {"author": author, "content": content, "create_time": when}}
+        for n, (author, content, when) in enumerate(said)
+    }
+    assert {draft.text for draft in read(json.dumps({"mapping": tree}), "a.json")} == {"early", "late"}
+    (draft,) = read('{"text": "a", "valid_from": "2026-03-02T07:38:00Z"}', "a.jsonl")
+    assert draft.valid_from == datetime(2026, 3, 2, 7, 38, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "error", "match"),
     [
@@ -189,6 +200,11 @@ def test_the_form_of_a_file_is_seen_by_its_name_or_its_beginning(name: str, text
         ("a.json", '{"messages": 5}', InvalidInput, "no list"),
         ("a.json", '{"messages": [5]}', InvalidInput, "must be an object"),
         ("a.json", '{"messages": [{"content": {}}, {"text": 5}]}', None, ""),
+        ("a.json", '{"mapping": 5}', InvalidInput, "no list"),
+        ("a.json", '{"mapping": {"a": 5, "b": {"message": {"author": "x"}}}}', None, ""),
+        ("a.json", '{"messages": [{"role": "user", "text": [5, null, {"text": 7}]}]}', None, ""),
+        ("a.jsonl", "[" * 100_000, InvalidInput, "line 1 of a.jsonl is not JSON"),
+        ("a", "{" + '"a":{' * 100_000, InvalidInput, "a is not JSON"),
         ("a.json", "31/31/25, 2:05 - Marta: x", InvalidInput, "no known day"),
     ],
 )

@@ -148,6 +148,6 @@ def _unwritable(path: Path, error: OSError) -> InvalidInput:
 def _receipt(path: Path) -> Receipt:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is no receipt: {error}") from error
     return Receipt.from_dict(values)

@@ -119,8 +119,8 @@ def condition_of(text: str | None, option: str = "--filter") -> dict[str, object
         return None
     try:
         condition = json.loads(text)
-    except ValueError as e:
-        raise InvalidFilter(f'{option} takes JSON such as \'{{"role": "user"}}\', got {text!r}: {e}') from e
+    except (ValueError, RecursionError) as e:
+        raise InvalidFilter(f'{option} takes JSON such as \'{{"role": "user"}}\', got {text!r:.200}: {e}') from e
     if not isinstance(condition, dict):
         raise InvalidFilter(f'{option} takes a JSON object such as \'{{"role": "user"}}\', got {text!r}')
     return condition

@@ -36,7 +36,7 @@ _SAID = re.compile(
 _DATED = re.compile(r"\u200e?\[?\d{1,2}[/.]\d{1,2}[/.]\d{2,4},?\s+\d{1,2}:\d{2}")
 _SAMPLE = 20
 _FIELDS = {entry.name for entry in fields(Draft)} - {"embedding", "passages", "channel"}
-_MOMENTS = {"created_at", "expires_at", "occurred_at"}
+_MOMENTS = {"created_at", "expires_at", "occurred_at", "valid_from"}
 # How others call what a draft calls otherwise.
 _ALIASES = {
     "content": "text",
@@ -96,11 +96,8 @@ def _jsonl(lines: Iterable[str], source: str) -> Iterator[Draft]:
         if not line.strip():
             continue
         position += 1
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise InvalidInput(f"line {number} of {source} is not JSON: {error}") from error
-        yield _draft(entry, f"line {number} of {source}", session=source, position=position)
+        where = f"line {number} of {source}"
+        yield _draft(_parsed(line, where), where, session=source, position=position)
 
 
 def _markdown(lines: Iterable[str], source: str) -> Iterator[Draft]:
@@ -201,10 +198,7 @@ def _when(said: re.Match[str], *, month_first: bool, source: str) -> datetime:
 
 
 def _exported(text: str, source: str) -> Iterator[Draft]:
-    try:
-        export = json.loads(text)
-    except ValueError as error:
-        raise InvalidInput(f"{source} is not JSON: {error}") from error
+    export = _parsed(text, source)
     conversations = export if isinstance(export, list) else [export]
     if conversations and all(
         isinstance(entry, Mapping) and {"role", "text", "content"} & set(entry) for entry in conversations
@@ -214,7 +208,8 @@ def _exported(text: str, source: str) -> Iterator[Draft]:
         if not isinstance(conversation, Mapping) or not {"messages", "mapping"} & set(conversation):
             raise InvalidInput(f"{source} is no chat export: a conversation has messages, or a mapping of them")
         label = str(conversation.get("title") or conversation.get("name") or f"{source} {number}")
-        turns = _mapped(conversation["mapping"]) if "mapping" in conversation else conversation["messages"]
+        mapping = conversation.get("mapping")
+        turns = _mapped(mapping) if isinstance(mapping, Mapping) else conversation.get("messages")
         if not isinstance(turns, list):
             raise InvalidInput(f"{source} is no chat export: the messages of {label!r} are no list")
         position = 0
@@ -236,22 +231,24 @@ def _without_ids(turn: Any) -> Any:  # noqa: ANN401  # JSON
 
 
 def _mapped(mapping: Mapping[str, Any]) -> list[dict[str, object]]:
-    """The messages of a tree of them, in the order of time."""
-    turns = []
+    """The messages of a tree of them that have words, in the order of time."""
+    turns: list[dict[str, object]] = []
     for node in mapping.values():
-        message = node.get("message") or {}
-        role = (message.get("author") or {}).get("role")
-        words = "\n".join(part for part in (message.get("content") or {}).get("parts") or [] if isinstance(part, str))
-        if role in {"user", "assistant"}:
-            turns.append({"role": role, "text": words, "occurred_at": message.get("create_time")})
-    return sorted(turns, key=lambda turn: turn["occurred_at"] or 0.0)
+        match node:
+            case {
+                "message": {"author": {"role": "user" | "assistant" as role}, "content": {"parts": [*parts]}} as said
+            }:
+                words = "\n".join(part for part in parts if isinstance(part, str))
+                turns.append({"role": role, "text": words, "occurred_at": said.get("create_time")})
+    return sorted(turns, key=lambda turn: at if isinstance(at := turn["occurred_at"], int | float) else 0.0)
 
 
 def _words(turn: Mapping[str, Any]) -> str:
     """The text of a message, also where it comes in pieces."""
     told = turn.get("text", turn.get("content", turn.get("message")))
     if isinstance(told, list):
-        return "".join(piece if isinstance(piece, str) else str(piece.get("text", "")) for piece in told)
+        pieces = [piece.get("text") if isinstance(piece, Mapping) else piece for piece in told]
+        return "".join(piece for piece in pieces if isinstance(piece, str))
     return told if isinstance(told, str) else ""
 
 
@@ -285,9 +282,16 @@ def _moment(value: object, where: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _parsed(text: str, where: str) -> Any:  # noqa: ANN401  # JSON
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{where} is not JSON that can be read: {error}") from error
+
+
 def _is_json(line: str) -> bool:
     try:
-        json.loads(line)
-    except ValueError:
+        _parsed(line, "")
+    except InvalidInput:
         return False
     return True
