@@ -181,11 +181,11 @@ class Checkpoints:
             self._store.kv_delete(self._collection, part)
 
     def _scan(self, prefix: str, *, after: str = "", descending: bool = False) -> Iterator[tuple[str, Any]]:
-        while True:
-            page = self._store.kv_scan(self._collection, prefix=prefix, after=after, limit=_PAGE, descending=descending)
+        # A service may give fewer at once than it was asked for, so only an empty page is the end.
+        while page := self._store.kv_scan(
+            self._collection, prefix=prefix, after=after, limit=_PAGE, descending=descending
+        ):
             yield from page
-            if len(page) < _PAGE:
-                return
             after = page[-1][0]
 
 

@@ -30,6 +30,7 @@ from langchain_ums import (
 from pydantic import Field
 
 from ums_core import Draft, EnhancedMemoryStore, LocalStore, MemoryStore, UMSError, UnifiedSettings, open_store
+from ums_core.errors import StoreClosed
 
 with warnings.catch_warnings():
     # It imports a name that LangGraph has moved.
@@ -256,6 +257,19 @@ class TestTools:
         for attempt in (handle, f"../ada/{handle}", f"ada/{handle}", f"users/ada/{handle}"):
             assert self.call(forget, awaited=False, user="bob", ids=[attempt]) == "0 of 1 memories were forgotten."
         assert store.count() == 1
+
+    @pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+    def test_what_a_model_gives_and_cannot_be_used_is_told_to_it(self, store: LocalStore, *, awaited: bool) -> None:
+        remember, recall, forget = agent_tools(store)
+        assert "nothing to be found by" in self.call(remember, awaited=awaited, text="  ")
+        assert "lone surrogate" in self.call(remember, awaited=awaited, text="\ud800")
+        assert "needs a text" in self.call(recall, awaited=awaited, question="")
+        # What is the program's to answer for ends the run.
+        with pytest.raises(ValueError, match="user_id"):
+            remember.invoke({"text": "x"}, {})
+        store.close()
+        with pytest.raises(StoreClosed):
+            self.call(forget, awaited=awaited, ids=["a"])
 
     def test_names_and_descriptions_are_the_callers_to_choose(self, store: LocalStore) -> None:
         made = create_remember_tool(store, namespace=("notes",), name="note", description="Write it down.")

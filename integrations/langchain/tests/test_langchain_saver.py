@@ -16,12 +16,14 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_kinds import Stores
 from langchain_ums import UMSSaver, UMSStore
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
 
 from ums_core import EnhancedMemoryStore, LocalStore, UnifiedSettings, open_store
+from ums_core.testing.serving import roomy, serving
 
 COUNTS = {
     "put": 17, "put_writes": 10, "get_tuple": 10, "list": 16, "delete_thread": 5, "delete_for_runs": 7,
@@ -234,3 +236,19 @@ def test_one_saver_serves_tasks_and_loop_after_loop() -> None:
 
 def test_the_names_in_langgraphs_namespace_are_the_same_classes() -> None:
     assert (langgraph.checkpoint.ums.UMSSaver, langgraph.store.ums.UMSStore) == (UMSSaver, UMSStore)
+
+
+def test_no_checkpoint_is_overlooked_where_a_service_gives_short_pages() -> None:
+    named: Any = {"configurable": {"thread_id": "t"}}
+    with serving(roomy(service={"max_k": 3, "rate_limit": "1000000/second"})) as served, served.store() as store:
+        saver, config = UMSSaver(store), {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        for step in range(8):
+            config = saver.put(config, empty_checkpoint(), {"source": "loop", "step": step}, {})
+        saver.put_writes(config, [(f"c{number}", number) for number in range(7)], "task")
+        assert [each.metadata["step"] for each in saver.list(named)] == list(range(7, -1, -1))
+        found = saver.get_tuple(named)
+        assert found is not None
+        assert [value for _, _, value in found.pending_writes or ()] == list(range(7))
+        saver.delete_thread("t")
+        assert saver.get_tuple(named) is None
+        assert store.kv_scan("langgraph.checkpoints") == []
