@@ -153,6 +153,35 @@ def test_a_receipt_that_was_changed_is_refused(tmp_path: Path, name: str, value:
         Receipt.from_dict(told | {name: value})
 
 
+@pytest.mark.parametrize("way", ["erased", "deleted", "added anew", "brought back and erased"])
+def test_nothing_of_what_was_archived_waits_for_another_embedder(tmp_path: Path, way: str) -> None:
+    def killed(_done: int, _total: int) -> None:
+        raise InterruptedError
+
+    with opened(tmp_path) as store:
+        store.add([Draft(id="a", caption=TOLD, importance=0.0), Draft(id="b", text="the tram is late")])
+        batch = store.forget(retain_fraction=0.5).batch or ""
+        with pytest.raises(InterruptedError):
+            store.reembed("hashing:32", progress=killed)
+        assert TOLD.encode() in contents(tmp_path)
+        if way == "deleted":
+            store.delete(["a"])
+        elif way == "added anew":
+            store.add([Draft(id="a", text="the tram is here")])
+        else:
+            if way != "erased":
+                store.undo(batch)
+            assert store.verify_erased(store.erase(["a"])) == []
+        with store._database.reader() as connection:
+            assert connection.execute("SELECT count(*) FROM reembedded").fetchone() == (1,)
+        assert store.reembed("hashing:32") == 1 + (way == "added anew")
+    assert TOLD.encode() not in contents(tmp_path)
+
+
+def contents(place: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(place.iterdir()))
+
+
 def test_a_moment_that_others_share_is_no_trace(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         # The answer under the key tells when it was stored, as does the summary of what is alike.

@@ -103,6 +103,8 @@ def take(connection: Connection, rids: Sequence[int]) -> list[tuple[list[Any], l
 def drop(connection: Connection, rids: Sequence[int]) -> None:
     """Delete rows from the archive for good."""
     connection.executemany("DELETE FROM main.archived WHERE rid = ?", [(rid,) for rid in rids])
+    # Passages and vectors of a move to another embedder that has not ended yet.
+    connection.executemany("DELETE FROM main.reembedded WHERE rid = ?", [(rid,) for rid in rids])
     connection.executemany(
         "DELETE FROM main.archived_passages WHERE pid >= ? AND pid < ?", [_span(rid) for rid in rids]
     )
