@@ -170,3 +170,11 @@ def test_a_score_is_the_same_however_long_a_store_has_been_open(tmp_path: Path) 
         told = [(hit.memory.id, hit.score) for hit in former.search(query)]
         with open_store(settings) as later:
             assert [(hit.memory.id, hit.score) for hit in later.search(query)] == told
+
+
+@pytest.mark.parametrize("word", ["ns1", "NS1", "ñs1", "_ns1", "ns1 tea2"])
+def test_a_word_that_is_the_term_of_a_namespace_finds_only_what_says_it(store: LocalStore, word: str) -> None:
+    store.add([Draft(text="tea at the hill", namespace=("n",)), Draft(id="said", text="flight NS1", namespace=("n",))])
+    for namespace in ((), ("n",)):
+        hits = store.search(Query(text=word, mode="keyword", namespace=namespace))
+        assert [hit.memory.id for hit in hits] == ["said"]

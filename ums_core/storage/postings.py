@@ -32,8 +32,8 @@ _PROBED, _READ = 200, 2000
 _CACHE_BYTES, _MAX_GONE = 32 * 2**20, 2**16
 _NO_IDS = np.empty(0, np.int64)
 
-# An FTS5 expression, the first and the last row id, and how many rows.
-_Reading: TypeAlias = tuple[str, int, int, int]
+# An FTS5 expression, the first and the last row id, and how many rows; None is all.
+_Reading: TypeAlias = tuple[str, int, int, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class _Look:
             if held is None:
                 readings[word] = (word, 1, MAX_LIMIT, _PROBED)
             elif held.whole and held.read_to < self._head.hi:
-                readings[word] = (word, held.read_to + 1, MAX_LIMIT, MAX_LIMIT)
+                readings[word] = (word, held.read_to + 1, MAX_LIMIT, None)
         for word, rids in zip(readings, self._read(list(readings.values())), strict=True):
             held = lists[word]
             if held is not None:
@@ -217,40 +217,35 @@ class _Look:
 
     def pruned(self, lists: Mapping[str, _List], candidates: Candidates) -> list[WordRows]:
         """The rows of each word, of the most frequent ones only those that hold a rarer word too."""
-        rare = {word: held.rids for word, held in lists.items() if not held.frequent}
-        found = [WordRows(rids, len(rids)) for rids in rare.values()]
-        read = sum(rows.count for rows in found)
-        rare = {word: rids for word, rids in rare.items() if len(rids)}
-        frequent = {word: _estimate(held, candidates) for word, held in lists.items() if held.frequent}
-        for word, count in sorted(frequent.items(), key=lambda each: (each[1], each[0])):
-            if not rare or read + count <= _READ:
-                rare[word] = self._whole(word, lists[word]).rids
-                found.append(WordRows(rare[word], len(rare[word])))
-                read += len(rare[word])
+        rows = {word: held.rids for word, held in lists.items() if not held.frequent}
+        found = [WordRows(rids, len(rids)) for rids in rows.values()]
+        read = sum(map(len, rows.values()))
+        counts = {word: _estimate(held, candidates) for word, held in lists.items() if held.frequent}
+        whole: list[str] = []
+        passing: dict[str, int] = {}
+        for word, count in sorted(counts.items(), key=lambda each: (each[1], each[0])):
+            if not read or read + count <= _READ:
+                whole.append(word)
+                read += count
             else:
-                found.append(WordRows(self._among(word, lists[word], count, rare), count))
-        return found
+                passing[word] = count
+        kept = [word for word, count in passing.items() if self._pays(word, lists[word], count)]
+        others = " OR ".join([*(word for word, rids in rows.items() if len(rids)), *whole])
+        readings = {word: (f"({others}) AND {word}", 1, MAX_LIMIT, None) for word in passing if word not in kept}
+        rows |= self._complete({word: lists[word] for word in (*whole, *kept)}, readings)
+        found += [WordRows(rows[word], len(rows[word])) for word in whole]
+        if kept:
+            any_of = union([rids for word, rids in rows.items() if word not in passing])
+            rows |= {word: any_of[among(any_of, rows[word])] for word in kept}
+        return [*found, *(WordRows(rows[word], count) for word, count in passing.items())]
 
     def all_of(self, lists: Mapping[str, _List], candidates: Candidates) -> list[WordRows]:
         """The rows of each word, at least those that may match."""
         known = candidates.rids
         low, high = (1, MAX_LIMIT) if known is None else (int(known[0]), int(known[-1]))
-        found = []
-        for word, held in lists.items():
-            if self._pays(word, held, _estimate(held, candidates)):
-                rids = self._whole(word, held).rids
-            else:
-                (rids,) = self._read([(word, low, high, MAX_LIMIT)])
-            found.append(WordRows(rids, len(rids)))
-        return found
-
-    def _among(self, word: str, held: _List, count: int, rarer: Mapping[str, Ids]) -> Ids:
-        """The rows of a word that hold one of the rarer ones too."""
-        if self._pays(word, held, count):
-            any_of = union(list(rarer.values()))
-            return any_of[among(any_of, self._whole(word, held).rids)]
-        others = " OR ".join(rarer)
-        return self._read([(f"({others}) AND {word}", 1, MAX_LIMIT, MAX_LIMIT)])[0]
+        kept = {word: held for word, held in lists.items() if self._pays(word, held, _estimate(held, candidates))}
+        rows = self._complete(kept, {word: (word, low, high, None) for word in lists if word not in kept})
+        return [WordRows(rows[word], len(rows[word])) for word in lists]
 
     def _pays(self, word: str, held: _List, count: int) -> bool:
         """Whether to go by the whole list: it is there, or wanted again, and does not push out most others."""
@@ -261,11 +256,19 @@ class _Look:
         self._keep(word, replace(held, wanted=True))
         return False
 
-    def _whole(self, word: str, held: _List) -> _List:
-        if held.whole:
-            return held
-        (after,) = self._read([(word, int(held.rids[-1]) + 1, MAX_LIMIT, MAX_LIMIT)])
-        return self._kept(word, np.concatenate([held.rids, after]))
+    def _complete(self, lists: Mapping[str, _List], readings: Mapping[str, _Reading]) -> dict[str, Ids]:
+        """All rows of some words, which are kept, and what is to be read of others, which is not; one statement."""
+        after = {
+            word: (word, int(held.rids[-1]) + 1, MAX_LIMIT, None) for word, held in lists.items() if not held.whole
+        }
+        wanted = {**after, **readings}
+        found = dict(zip(wanted, self._read(list(wanted.values())), strict=True))
+        for word, held in lists.items():
+            if held.whole:
+                found[word] = held.rids
+            else:
+                found[word] = self._kept(word, np.concatenate([held.rids, found[word]])).rids
+        return found
 
     def _kept(self, word: str, rids: Ids, *, whole: bool = True) -> _List:
         held = _List(rids, whole, max(self._head.hi, *rids[-1:].tolist(), 0), self._cleared)
@@ -285,20 +288,36 @@ class _Look:
             return []
         places = None if self._scopes is None else " OR ".join(f'"ns{nid}"' for nid in self._scopes)
         within = "" if places is None else f"scope : ({places}) AND "
-        values = [(f"{within}{{body about}} : ({expression})", *bounds) for expression, *bounds in readings]
-        found = self._connection.execute(_reading(len(readings)), list(chain.from_iterable(values))).fetchall()
+        statement = _reading(tuple(limit is None for *_, limit in readings))
+        values = [(f"{within}{_said(expression)}", *bounds) for expression, *bounds in readings]
+        found = self._connection.execute(
+            statement, [value for value in chain.from_iterable(values) if value is not None]
+        ).fetchall()
         self._steady = self._steady and journal.head(self._connection) == self._head
-        return [_NO_IDS if text is None else np.fromstring(text, np.int64, sep=",") for (text,) in found]
+        rids = [_NO_IDS if text is None else np.fromstring(text, np.int64, sep=",") for (text,) in found]
+        for each in rids:
+            # As they come from FTS5, which does not promise it.
+            each.sort()
+        return rids
+
+
+def _said(expression: str) -> str:
+    """The expression, kept from finding a namespace, which stands there as one word of letters and digits.
+
+    To tell where a word stands makes each row half as dear again, so that only what has both is kept from it.
+    """
+    both = any(map(str.isalpha, expression)) and any(map(str.isdigit, expression))
+    return f"{{body about}} : ({expression})" if both else f"({expression})"
 
 
 @cache
-def _reading(count: int) -> str:
-    """The statement for so many expressions."""
-    one = (
-        "SELECT group_concat(rowid) FROM "
-        "(SELECT rowid FROM terms WHERE terms MATCH ? AND rowid BETWEEN ? AND ? ORDER BY rowid LIMIT ?)"
-    )
-    return " UNION ALL ".join([one] * count)
+def _reading(whole: tuple[bool, ...]) -> str:
+    """The statement for some expressions, of each of which all rows are wanted, or so many of the first."""
+    rows = "FROM terms WHERE terms MATCH ? AND rowid BETWEEN ? AND ?"
+    # A limit makes each row a fifth dearer.
+    all_of = f"SELECT group_concat(rowid) {rows}"
+    first_of = f"SELECT group_concat(rowid) FROM (SELECT rowid {rows} ORDER BY rowid LIMIT ?)"
+    return " UNION ALL ".join(all_of if each else first_of for each in whole)
 
 
 def _estimate(held: _List, candidates: Candidates) -> int:
