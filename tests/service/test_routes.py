@@ -206,10 +206,12 @@ def test_a_problem_is_told_in_one_form(served: Served) -> None:
     assert "CANARY" not in answer.text
     for path, method, status, code in (
         ("/CANARY", "GET", 404, "not_found"),
+        ("/health/?CANARY", "GET", 404, "not_found"),
+        ("/memory/add/", "POST", 404, "not_found"),
         ("/memory/add", "GET", 405, "method_not_allowed"),
         ("/health", "POST", 405, "method_not_allowed"),
     ):
-        refused = served.client.request(method, path, headers=auth)
+        refused = served.client.request(method, path, headers=auth, follow_redirects=False)
         assert (refused.status_code, refused.json()["code"]) == (status, code)
         assert "CANARY" not in refused.text
     assert served.client.get("/health").headers["X-Request-Id"]

@@ -1,17 +1,26 @@
 """Drafts that go in one by one, and changes that come out: nothing lost and nothing twice, whatever breaks off."""
 
+import asyncio
 import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from conftest import Serve, Served
+from conftest import Serve, Served, settings_in
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from ums_core import Draft
+from ums_core import Draft, LocalStore, UnifiedSettings, open_store
 from ums_core.errors import InvalidField, InvalidInput, InvalidText, RemoteError
+from ums_core.service.auth import Caller, Gate
+from ums_core.service.desk import Desk
+from ums_core.service.metrics import Metrics
+from ums_core.service.rates import Rates
+from ums_core.service.stream import Streams
+from ums_core.service.tenants import Tenants
+from ums_core.service.tokens import Tenant, Tokens, tokens_path
 from ums_core.wire.stream import Ack, dump_draft, key_of, load_ack, load_draft, load_event
 
 BRIEF = {"time_budget": 0.6}
@@ -140,6 +149,34 @@ def test_what_comes_while_somebody_follows_is_told(serve: Serve) -> None:
     (ack,) = send(served, auth, [dump_draft("second", Draft(id="b", text="b"))])
     follower.join()
     assert [(id_, load_event(data).stored[0].id) for id_, data in told] == [(str(ack.seq), "b")]
+
+
+async def test_changes_wait_for_room_and_end_where_there_can_be_no_more(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, service={"max_in_flight": 1, "time_budget": 60.0})
+    tokens, watch = Tokens(tokens_path(settings.database.path)), Metrics()
+    token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:read"], env="test"))
+    opened: list[LocalStore] = []
+
+    def open_one(own: UnifiedSettings) -> LocalStore:
+        opened.append(open_store(own))
+        return opened[-1]
+
+    tenants = Tenants(settings, open_one)
+    desk = Desk(Gate(tokens, Rates(settings.service, watch.fallback)), tenants, settings.service, watch, tokens)
+    caller = Caller(Tenant("acme"), token)
+    assert await desk.carry_out(caller, "count", {}) == 0
+    opened[0].add([Draft(text="a")])
+    others = asyncio.get_running_loop().create_future()
+    desk._in_flight.add(others)
+    changes = Streams(desk)._changes(caller, 0)
+    assert await anext(changes) == "retry: 1000\n\n"
+    assert await anext(changes) == ": still here\n\n"
+    desk._in_flight.discard(others)
+    assert (await anext(changes)).startswith("id: 1\n")
+    opened[0].close()
+    assert not [told async for told in changes if "store_closed" in told]
+    assert b'ums_errors_total{code="store_closed"} 1.0' in watch.exposition(0, [])[0]
+    await tenants.close()
 
 
 @pytest.mark.parametrize("after", ["", "-1", "1.5", "x", "9" * 19, "\u0663"])

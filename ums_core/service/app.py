@@ -99,6 +99,8 @@ def create_app(settings: UnifiedSettings | None = None) -> FastAPI:
         version=version("ums-core"),
         lifespan=lifespan,
         redoc_url=None,
+        # To where the caller's own Host says, with what the caller asked.
+        redirect_slashes=False,
         telemetry=_NOTHING_TOLD,  # type: ignore[arg-type]  # a TypedDict that older versions have not
     )
     answers.install(app, watch)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ums_core.errors import InvalidQuery, Overloaded, TooLarge, UMSError, Unauthenticated
+from ums_core.errors import InvalidQuery, Overloaded, TooLarge, TryLater, UMSError, Unauthenticated
 from ums_core.service.answers import problem
 from ums_core.service.auth import Caller
 from ums_core.service.desk import Desk
@@ -79,7 +79,15 @@ class Streams:
         with self._counted():
             yield "retry: 1000\n\n"
             while clock() < end and not self._desk.stopping and self._holds(caller):
-                events = await self._desk.carry_out(caller, "events", {"after": after, "limit": _PAGE})
+                try:
+                    events = await self._desk.carry_out(caller, "events", {"after": after, "limit": _PAGE})
+                except TryLater:
+                    # Whoever waits loses nothing.
+                    events = []
+                except UMSError as error:
+                    # The answer has begun, and can tell no error; the next one will.
+                    self._desk.watch.error(error.code)
+                    return
                 for event in events:
                     after = event.seq
                     yield f"id: {event.seq}\nevent: change\ndata: {dump_event(event)}\n\n"
