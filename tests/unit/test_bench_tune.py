@@ -1,6 +1,7 @@
 """Fitting the weights of the signals to labelled conversations."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from ums_core.bench import __main__ as cli
-from ums_core.bench.tune import Asked, fit, recalls
+from ums_core.bench.locomo_data import load
+from ums_core.bench.rankers import UmsRanker
+from ums_core.bench.tune import Asked, asked_of, chosen, fit, recalls, weights_of
 from ums_core.errors import InvalidInput
-from ums_core.ranking.profile import Profile
+from ums_core.ranking.profile import DIALOGUE, Profile
 from ums_core.records.query import SIGNALS
 
 
@@ -40,16 +43,59 @@ def test_the_weights_that_made_the_answers_are_found_again() -> None:
     assert recalls(asked[0], found)[-2:] == [1.0, 1.0]
 
 
+def test_few_answers_leave_the_default_weights_where_they_are_and_many_move_them() -> None:
+    true = weights_of(DIALOGUE)
+    default = true.copy()
+    true[SIGNALS.index("named_speaker")] = -1.0
+    away = [float(np.abs(fit(drawn(true, count)) - default).max()) for count in (1, 6, 200)]
+    assert max(away[:2]) < 0.02
+    assert away[2] == pytest.approx(1.45, abs=0.5)
+
+
+def test_the_penalty_is_strong_where_the_default_weights_tell_the_answers_and_weak_where_they_do_not() -> None:
+    like = weights_of(DIALOGUE)
+    asked = drawn(like, 60)
+    assert chosen(asked) == 1000.0
+    assert fit(asked).tolist() == fit(asked, penalty=1000.0).tolist()
+    like[SIGNALS.index("named_speaker")] = -1.0
+    assert chosen(drawn(like, 60)) <= 30.0
+
+
+def test_a_question_about_the_wrong_person_is_learned_from_as_any_other() -> None:
+    asked = drawn(np.zeros(len(SIGNALS)), 40)
+    apart = [replace(each, adversarial=True) for each in asked]
+    assert fit(apart, penalty=1.0).tolist() == fit(asked, penalty=1.0).tolist()
+
+
+@pytest.mark.parametrize("embedder", [None, "none"])
+def test_signals_times_the_weights_of_a_query_are_the_scores_of_its_hits(tmp_path: Path, embedder: str | None) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([conversation("one", ["kayak", "lantern", "violin", "compass", "teapot"])]))
+    dataset = load(path)
+    weights = dict(zip(SIGNALS, weights_of(DIALOGUE).tolist(), strict=True)) | {"length": -0.2, "session": 0.4}
+    ranker = UmsRanker(embedder)
+    try:
+        for each, question in zip(asked_of(dataset, ranker), dataset.conversations[0].questions, strict=True):
+            ranker.prepare(dataset.conversations[0])
+            hits = ranker.hits(question.text, weights=weights, kind="dialogue")
+            expected = dict(zip(each.ids, each.signals @ np.array(list(weights.values())), strict=True))
+            assert {hit.memory.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-6)
+    finally:
+        ranker.close()
+
+
 def test_without_any_answer_there_is_nothing_to_fit() -> None:
     asked = [Asked(0, ("a",), np.zeros((1, len(SIGNALS))), np.array([False]), ("b",), {})]
     with pytest.raises(InvalidInput, match="nothing to fit"):
         fit(asked)
+    with pytest.raises(InvalidInput, match="penalty is 0; give one above 0"):
+        fit([replace(asked[0], gold=np.array([True]))], penalty=0.0)
 
 
 def test_weights_that_make_shares_of_nothing_stay_as_they_are() -> None:
     signals = np.zeros((2, len(SIGNALS)))
     signals[0, 0] = -1.0
-    found = fit([Asked(0, ("a", "b"), signals, np.array([True, False]), ("a",), {})])
+    found = fit([Asked(0, ("a", "b"), signals, np.array([True, False]), ("a",), {})], penalty=1e-3)
     assert found[0] < 0
 
 
@@ -76,7 +122,7 @@ def test_the_command_prints_weights_that_a_query_takes(tmp_path: Path, capsys: p
     path = tmp_path / "data.json"
     things = ["kayak", "lantern", "violin", "compass", "teapot"]
     path.write_text(json.dumps([conversation("one", things), conversation("two", things[::-1])]))
-    assert cli.main(["tune", str(path), "--embedder", "none", "--penalty", "1"]) == 0
+    assert cli.main(["tune", str(path), "--embedder", "none", "--from-scratch"]) == 0
     out, err = capsys.readouterr()
     weights = json.loads(out)
     assert tuple(weights) == SIGNALS
@@ -86,7 +132,7 @@ def test_the_command_prints_weights_that_a_query_takes(tmp_path: Path, capsys: p
     one = conversation("three", things)
     one["qa"] = one["qa"][:3]
     path.write_text(json.dumps([one, one | {"sample_id": "four"}]))
-    assert cli.main(["tune", str(path), "--embedder", "none", "--without"]) == 0
+    assert cli.main(["tune", str(path), "--embedder", "none", "--penalty", "10", "--without"]) == 0
     err = capsys.readouterr().err
     assert "without after_question  R@5" in err
     assert "without user" not in err
