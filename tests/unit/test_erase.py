@@ -192,6 +192,15 @@ def test_a_moment_that_others_share_is_no_trace(tmp_path: Path) -> None:
         assert store.verify_erased(receipt) == []
 
 
+def test_a_label_of_a_namespace_is_no_trace_of_a_session_that_is_called_alike(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        place = ("users", "ana.example.org", "conversation-0815")
+        store.add([Draft(id="a", text=TOLD, speaker=place[1], session=place[2], namespace=place)])
+        store.add([Draft(id="of-another-memory", text="the tram is late"), Draft(id="b", text="of-another-memory")])
+        for id_, namespace in (("a", place), ("b", ())):
+            assert store.verify_erased(store.erase([id_], namespace=namespace)) == []
+
+
 def test_a_reader_that_holds_the_log_is_said(tmp_path: Path) -> None:
     with opened(tmp_path, busy_timeout=0.2) as store:
         store.add([Draft(id="a", text=TOLD)])

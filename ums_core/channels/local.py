@@ -173,7 +173,7 @@ class LocalStore(LocalLifecycle, LocalTending):
         """What is left of an erasure, in words; empty when there is nothing.
 
         Searches the index, the database, and byte by byte every file beside it that bears its name.
-        What something living holds as well, word by word, is not counted.
+        What something living holds as well, word by word, or a namespace is called, is not counted.
 
         Cost: about 0.5 s for 100 MB of files.
 

@@ -67,8 +67,9 @@ def erase(tx: SqlTransaction, ids: Sequence[str], namespace: Namespace, database
 def leftovers(database: Database, receipt: Receipt, indexed: Mapping[str, npt.NDArray[np.int64]]) -> list[str]:
     """What is left of an erasure, in words; empty when nothing is.
 
-    Every file that bears the name of the database is searched byte by byte. A trace that something living
-    holds as well is not counted. Costs a pass over the files, and another one over the rows if any trace is found.
+    Every file that bears the name of the database is searched byte by byte. A trace that something living holds as
+    well, or the name of a namespace, is not counted. Costs a pass over the files, and another one over the rows if any
+    trace is found.
 
     Args:
         database: whose files are searched.
@@ -135,12 +136,14 @@ def _pieces(memory: Memory) -> Iterator[bytes]:
 
 
 def _living(connection: Connection) -> Iterator[bytes]:
-    """All that rows hold, as the bytes that stand in the file; and answers, which hold no word, but moments."""
+    """All that rows hold, as the bytes that stand in the file; labels, which stay; and answers, which hold moments."""
     for table in _ROWS:
-        for row in connection.execute(f"SELECT text, caption, speaker, session, tags, metadata, spans FROM {table}"):
+        for row in connection.execute(
+            f"SELECT id, source_ids, text, caption, speaker, session, tags, metadata, spans FROM {table}"
+        ):
             yield "\0".join(value for value in row if value).encode()
-    for (answer,) in connection.execute("SELECT answer FROM idempotency"):
-        yield answer.encode()
+    for (told,) in connection.execute("SELECT path FROM namespaces UNION ALL SELECT answer FROM idempotency"):
+        yield told.encode()
     for table in (*_VECTORS, "kv"):
         column = "value" if table == "kv" else "vector"
         for (blob,) in connection.execute(f"SELECT {column} FROM {table}"):
