@@ -8,7 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -181,6 +181,24 @@ def test_a_write_without_a_key_is_sent_once(remote: RemoteStore, server: Server)
         remote.add([Draft(text="a")])
     assert not caught.value.nothing_sent
     assert (len(server.seen), server.store.count()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("draft", "sent"),
+    [
+        (Draft(text="a"), 2),
+        (Draft(caption="a cat", metadata={"n": 1}), 2),
+        (Draft(id="a", metadata={"n": 1}), 2),
+        (Draft(metadata={"n": 1}), 1),
+    ],
+)
+def test_what_would_not_be_known_again_is_added_once(
+    remote: RemoteStore, server: Server, draft: Draft, sent: int
+) -> None:
+    server.faults = [done_but_dropped]
+    with nullcontext() if sent > 1 else pytest.raises(ServiceUnreachable):
+        remote.add_distinct([draft])
+    assert (len(server.seen), server.store.count()) == (sent, 1)
 
 
 def test_repetitions_end(remote: RemoteStore, server: Server) -> None:

@@ -168,11 +168,16 @@ def namespaces(
 def add_distinct(
     drafts: Sequence[Draft], *, duplicates: Duplicates = "report", similarity: float = 0.95
 ) -> Call[Distinct]:
-    """Store what is not known; see ``MemoryStore.add_distinct``. Repeating it finds what the first one stored."""
+    """Store what is not known; see ``MemoryStore.add_distinct``.
+
+    Repeating it finds what the first one stored, where every draft has words or an id to be known by.
+    """
+    drafts = check_batch(drafts, Draft)
+    known_again = all(draft.text.strip() or draft.caption or draft.id is not None for draft in drafts)
     return _call(
         "add_distinct",
-        repeatable=duplicates != "keep",
-        drafts=check_batch(drafts, Draft),
+        repeatable=duplicates != "keep" and known_again,
+        drafts=drafts,
         duplicates=check_duplicates(duplicates),
         similarity=check_share(similarity, "similarity"),
     )

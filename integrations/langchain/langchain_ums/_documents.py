@@ -123,10 +123,16 @@ def diverse(store: MemoryStore, query: Query, k: int, lambda_mult: float) -> lis
     """The k of the hits of a query that together are near to it and far from each other, best first.
 
     Each step takes the hit with the highest ``lambda * near - (1 - lambda) * like``, where near is its cosine to the
-    question and like its highest cosine to a hit that was taken.
+    question and like its highest cosine to a hit that was taken. A hit that only its words brought has no such cosine,
+    and is left out.
+
+    Raises:
+        ValueError: the query compares words alone.
 
     Source: Carbonell and Goldstein, SIGIR 1998.
     """
+    if query.mode == "keyword":
+        raise ValueError("mmr weighs vectors, and mode='keyword' compares none: ask in mode='vector' or 'hybrid'")
     hits, rows = _with_vectors(store, [hit for hit in store.search(query) if hit.similarity is not None])
     near = np.array([hit.similarity for hit in hits])
     like = np.full(len(hits), -np.inf)

@@ -151,6 +151,14 @@ def test_the_filter_comes_before_the_candidates_of_diversity(store: LocalStore) 
     assert len(made.max_marginal_relevance_search("tea", k=4, fetch_k=5, filter={"kind": "rare"})) == 2
 
 
+def test_diversity_of_words_alone_is_refused_and_not_nothing(store: LocalStore, call: Call) -> None:
+    made = UMSVectorStore(store, mode="keyword")
+    made.add_texts(["tea and a wheel"])
+    with pytest.raises(ValueError, match="keyword"):
+        call(made, "max_marginal_relevance_search", "tea")
+    assert len(call(made, "max_marginal_relevance_search", "tea", mode="hybrid")) == 1
+
+
 def test_nothing_is_written_where_texts_ids_and_metadatas_are_not_as_many(vectors: UMSVectorStore, call: Call) -> None:
     for options in ({"ids": ["x"]}, {"metadatas": [{}]}, {"ids": ["x", "y", "z"]}):
         with pytest.raises(ValueError, match="2 texts and"):
