@@ -220,14 +220,14 @@ class Database:
         self, text: str, namespace: Namespace, allowed: RowSet | None, head: Head, *, prune: bool
     ) -> tuple[list[WordRows], bool]:
         """The rows that hold each word of a text; see the port."""
+        scopes = self._scopes.get(self.reader, namespace, head)
+        exact = scopes is None or len(scopes) <= MAX_SCOPES
+        if scopes == [] or (allowed is not None and not len(allowed)):
+            return [], exact
+        places = tuple(scopes) if scopes is not None and exact else None
+        candidates = Candidates(head, None if allowed is None else allowed.rids)
+        asked = Asked(places, candidates, prune=prune and exact)
         with self.reader() as connection:
-            scopes = self._scopes.get(connection, namespace, head)
-            exact = scopes is None or len(scopes) <= MAX_SCOPES
-            if scopes == [] or (allowed is not None and not len(allowed)):
-                return [], exact
-            places = tuple(scopes) if scopes is not None and exact else None
-            candidates = Candidates(head, None if allowed is None else allowed.rids)
-            asked = Asked(places, candidates, prune=prune and exact)
             return rows_with(connection, self._postings, keyword.question_words(text), asked, self.codec), exact
 
     def turns_since(self, seq: int, hi: int) -> tuple[int, npt.NDArray[np.int64], list[TurnRow]]:
@@ -238,8 +238,7 @@ class Database:
 
     def scopes(self, namespace: Namespace, head: Head) -> list[int] | None:
         """The ids of the namespaces under a prefix; see the port."""
-        with self.reader() as connection:
-            scopes = self._scopes.get(connection, namespace, head)
+        scopes = self._scopes.get(self.reader, namespace, head)
         return [] if scopes is not None and len(scopes) > MAX_SCOPES else scopes
 
     def rows(self, rids: Sequence[int]) -> dict[int, Memory]:
