@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from ums_core.channels.build import open_store
     from ums_core.channels.care import restore_store
     from ums_core.channels.choose import open_channel
-    from ums_core.channels.dual import DualStore, Promotion
+    from ums_core.channels.dual import DualStore
     from ums_core.channels.local import LocalStore
+    from ums_core.channels.promotion import Promotion
     from ums_core.channels.remote import RemoteStore
     from ums_core.channels.transport import RemoteOptions
     from ums_core.encoders.cross_encoder import SentenceTransformerReranker
@@ -66,7 +67,7 @@ _LATER = {
     "MemoryStore": "ums_core.ports",
     "Reranker": "ums_core.ports",
     "ModelConfig": "ums_core.settings",
-    "Promotion": "ums_core.channels.dual",
+    "Promotion": "ums_core.channels.promotion",
     "UnifiedSettings": "ums_core.settings",
     "RemoteOptions": "ums_core.channels.transport",
     "RemoteStore": "ums_core.channels.remote",

@@ -264,6 +264,21 @@ def test_a_promotion_sends_what_was_consented_to_and_nothing_else(dual: DualStor
     assert found(dual.search(Query(text="salt", channel="both")))[0] == ("personal", "Marta's tip: salt the water")
 
 
+def test_a_memory_that_has_another_vector_by_now_is_promoted_anew() -> None:
+    bare = {"embedder": "none", "vector_dim": 2}
+    personal, other = (open_store(UnifiedSettings.for_testing(model=bare)) for _ in range(2))
+    consent = Promotion(lambda draft: draft, lambda _: True)
+    with DualStore(personal, other) as dual:
+        for vector, count in (([1.0, 0.0], 1), ([0.0, 1.0], 2), ([0.0, 1.0], 2)):
+            dual.add([Draft(id="a", embedding=vector)])
+            (memory,) = dual.promote(["a"], consent)
+            assert memory is not None
+            (found,) = other.get([memory.id], vectors=True)
+            assert found is not None
+            assert found.passages[0].vector is not None
+            assert (list(found.passages[0].vector), other.count()) == (vector, count)
+
+
 def test_a_memory_that_was_promoted_and_kept_is_one_hit(dual: DualStore) -> None:
     dual.promote(["cat"], Promotion(lambda draft: draft, lambda _: True), namespace=("users", "marta"))
     hits = dual.search(Query(text=CAT, channel="both"))

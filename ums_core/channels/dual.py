@@ -2,14 +2,15 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 from time import monotonic
 from typing import Literal, Self
 
+from ums_core.channels.promotion import Promotion, said
 from ums_core.errors import InvalidField, InvalidQuery, MemoryNotFound, SettingsError, StoreClosed, UMSError
 from ums_core.policy import (
     MODES,
@@ -32,7 +33,7 @@ from ums_core.records.lifecycle import Change, Consolidation, Forgetting
 from ums_core.records.maintenance import Maintenance, Step
 from ums_core.records.match import matches
 
-__all__ = ["DualStore", "Promotion"]
+__all__ = ["DualStore"]
 
 _log = logging.getLogger("ums_core")
 # Searches that wait for the global side at one moment; a side that hangs takes no more threads than that.
@@ -40,21 +41,6 @@ _WAITING = 8
 # A filter that stays on the device drops some of what the global side finds, so more is asked for.
 _SPARE = 4
 _COLLECTION, _SECRET = "ums.dual", "secret"
-
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """How personal memories become global ones.
-
-    Attributes:
-        redact: given what policy lets through of a memory, returns what may be published of it, or None for nothing.
-        consent: shown exactly what would be sent; only True sends it.
-        move: whether the personal memory is deleted once the global one is stored.
-    """
-
-    redact: Callable[[Draft], Draft | None]
-    consent: Callable[[Draft], bool]
-    move: bool = False
 
 
 class DualStore:
@@ -156,7 +142,7 @@ class DualStore:
                 outgoing[id_] = draft
         if not outgoing:
             return [None] * len(ids)
-        key = self._blinded("promote", namespace, sorted(outgoing), [str(draft) for draft in outgoing.values()])
+        key = self._blinded("promote", namespace, sorted(outgoing), [said(draft) for draft in outgoing.values()])
         stored = dict(zip(outgoing, self.global_.add(list(outgoing.values()), idempotency_key=key), strict=True))
         if promotion.move:
             self.personal.delete(list(outgoing), namespace=namespace)
