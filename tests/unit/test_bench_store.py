@@ -44,7 +44,7 @@ LARGEST = [f"{scope.name}{kind}" for scope in SCOPES for kind in (" p50", ", fir
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
-    assert cli.main(["store", "--json", "--dim", str(DIM), "--rounds", "1", *options]) == 0
+    assert cli.main(["store", "--json", "--dim", str(DIM), "--rounds", "1", "--queries", "10", *options]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     return report
 
@@ -94,7 +94,13 @@ def test_every_measurement_gives_finite_rows_at_every_size(capsys: pytest.Captur
 
 def test_above_the_crossover_the_reference_has_a_graph() -> None:
     plan = Plan(
-        sizes=(400,), only=frozenset({"ingest", "search", "filter"}), chroma_max=400, dim=DIM, rounds=2, crossover=300
+        sizes=(400,),
+        only=frozenset({"ingest", "search", "filter"}),
+        chroma_max=400,
+        dim=DIM,
+        rounds=2,
+        queries=10,
+        crossover=300,
     )
     said: list[str] = []
     batches = list(store_measure.measured(plan, said.append))

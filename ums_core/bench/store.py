@@ -45,7 +45,7 @@ are medians over rounds. Every timed answer is checked against the data: a wrong
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare --sizes, --only, --chroma-max, --json, --dim, --seed and --rounds."""
+    """Declare --sizes, --only, --chroma-max, --json, --dim, --seed, --rounds and --queries."""
     parser.epilog = _EPILOG
     parser.add_argument(
         "--sizes",
@@ -74,6 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", type=_positive, default=7, metavar="R", help="turns of each contestant (default: %(default)s)"
     )
+    parser.add_argument(
+        "--queries", type=_positive, default=100, metavar="Q", help="different ones (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         dim=args.dim,
         seed=args.seed,
         rounds=args.rounds,
+        queries=args.queries,
     )
     rows: list[Row] = []
     with store_table.progress(sys.stderr, store_measure.step_count(plan)) as (say, step):

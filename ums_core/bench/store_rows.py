@@ -22,6 +22,7 @@ class Plan:
         only: names of the measurements.
         chroma_max: largest size at which Chroma takes part; 0 for none.
         rounds: how often each block is timed.
+        queries: how many different ones each search is measured with.
         crossover: largest size at which ours compares with every vector.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     dim: int = 384
     seed: int = 0
     rounds: int = 7
+    queries: int = 100
     crossover: int = DEFAULT_PARAMS.exact_below
 
     def native(self, n: int) -> Kind:

@@ -41,7 +41,7 @@ class _Questions:
 
     def track(self, name: str, contestant: Contestant, search: Search | None = None) -> Asked:
         """Every query once a round, Chroma the first ones; ``search`` stands in for the contestant's own."""
-        count = _CHROMA_QUERIES if name == "chroma" else len(self._truth)
+        count = min(_CHROMA_QUERIES, len(self._truth)) if name == "chroma" else len(self._truth)
         ask = search or contestant.search
         queries, scope = self._corpus.queries, self._scope
 

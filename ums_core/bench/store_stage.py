@@ -23,7 +23,6 @@ __all__ = ["THREADS", "Say", "Stage", "add_block", "busy_pool", "killed_rows", "
 Say = Callable[[str], None]
 
 THREADS = 8
-_QUERIES = 100
 _BATCH = 1000
 _INGESTS = 3
 _WARM = 100
@@ -104,7 +103,7 @@ def prepared(plan: Plan, n: int, say: Say) -> Iterator[tuple[Stage, list[Row]]]:
     say(f"{n}: data")
     one, each = add_block(n)
     extra = max(killed_rows(n), (plan.rounds + 1) * (one + THREADS * each) + busy_pool(n))
-    corpus = make_corpus(n, extra=extra, queries=_QUERIES, dim=plan.dim, seed=plan.seed)
+    corpus = make_corpus(n, extra=extra, queries=plan.queries, dim=plan.dim, seed=plan.seed)
     with ExitStack() as cleanup:
         root = Path(cleanup.enter_context(TemporaryDirectory(prefix="ums-bench-")))
         filled, times = _fill(plan, corpus, root, say, cleanup)
