@@ -1,4 +1,8 @@
-"""A test that needs an optional package says so by a marker, and is skipped with that reason where it is missing."""
+"""A test that needs an optional package says so by a marker, and is skipped with that reason where it is missing.
+
+Another marker, ``no_cover``, is for what runs the lines of a test beside it, but many times or in other processes:
+measuring coverage makes it up to four times as long, and tells nothing new.
+"""
 
 import os
 from importlib.util import find_spec

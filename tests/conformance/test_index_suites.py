@@ -24,6 +24,7 @@ class TestExactIndex(VectorIndexSuite):
         return make
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_sqlcipher
 class TestSealedExactIndex(VectorIndexSuite):
     @pytest.fixture(scope="class")
@@ -54,6 +55,7 @@ class TestFaissIndex(VectorIndexSuite):
         return _faiss()
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_faiss
 class TestFaissIndexOfSmallGraphs(VectorIndexSuite):
     """Thresholds so low that in every test a graph answers, is merged into, and is rebuilt."""
@@ -66,6 +68,7 @@ class TestFaissIndexOfSmallGraphs(VectorIndexSuite):
         return _faiss(exact_below=8, merge_rows=16, few=20)
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_sqlcipher
 @pytest.mark.needs_faiss
 class TestSealedFaissIndex(VectorIndexSuite):

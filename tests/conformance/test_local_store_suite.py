@@ -96,11 +96,13 @@ class TestExact(KilledSuite):
     backend = "exact"
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_faiss
 class TestFaiss(KilledSuite):
     backend = "faiss"
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_sqlcipher
 class TestSealed(KilledSuite):
     backend = "exact"
@@ -108,6 +110,7 @@ class TestSealed(KilledSuite):
     security = SEALED
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_sqlcipher
 class TestSealedFields(KilledSuite):
     backend = "exact"
@@ -237,6 +240,7 @@ class TestAwaitableExact(AwaitableSuite):
     backend = "exact"
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_faiss
 class TestAwaitableFaiss(AwaitableSuite):
     backend = "faiss"

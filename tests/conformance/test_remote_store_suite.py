@@ -40,6 +40,7 @@ def tenants(service: Served, tmp_path: Path) -> Tenants:
     return Tenants(service, "-".join(tmp_path.parts[-2:])[-40:].strip("-_").replace("_", "-"))
 
 
+@pytest.mark.no_cover
 class TestRemote(MemoryStoreSuite):
     # What is compared is the same as for a local store; here it has to cross.
     examples = count(4, 60)

@@ -16,7 +16,7 @@ from ums_core.testing.sealed import SEALED, SEALED_FIELDS, TEST_KEY
 from ums_core.testing.worker import Worker, WorkerError
 from ums_core.testing.workload import Place, draft_of, rare_word
 
-pytestmark = [pytest.mark.faults, pytest.mark.needs_sqlcipher]
+pytestmark = [pytest.mark.faults, pytest.mark.no_cover, pytest.mark.needs_sqlcipher]
 
 BACKENDS = ["exact", pytest.param("faiss", marks=pytest.mark.needs_faiss)]
 IDS = [f"a-{number}" for number in range(40)]

@@ -19,7 +19,7 @@ from ums_core.errors import UMSError
 from ums_core.testing.samples import unit
 from ums_core.testing.workload import Place, perform, rare_word, version_of
 
-pytestmark = [pytest.mark.faults, pytest.mark.fuzz, pytest.mark.needs_sqlcipher]
+pytestmark = [pytest.mark.faults, pytest.mark.no_cover, pytest.mark.fuzz, pytest.mark.needs_sqlcipher]
 
 RANDOM = count(60, 600)
 FILES = [

@@ -26,7 +26,7 @@ from ums_core.storage.connect import load_driver
 from ums_core.storage.sealed_columns import SEALED
 from ums_core.testing.workload import Churn, Place, perform
 
-pytestmark = [pytest.mark.faults, pytest.mark.needs_sqlcipher]
+pytestmark = [pytest.mark.faults, pytest.mark.no_cover, pytest.mark.needs_sqlcipher]
 
 KILLS = count(3, 200)
 STEPS = count(3, 200)

@@ -24,6 +24,7 @@ from ums_core.testing.workload import Place, perform, rare_word, version_of
 
 pytestmark = [
     pytest.mark.faults,
+    pytest.mark.no_cover,
     pytest.mark.needs_sqlcipher,
     pytest.mark.skipif(not strace_works(), reason="needs strace, and the right to trace: apt-get install strace"),
 ]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.faults, pytest.mark.needs_lite]
+pytestmark = [pytest.mark.faults, pytest.mark.no_cover, pytest.mark.needs_lite]
 
 WORKFLOW = Path(__file__).with_name("personal_workflow.py")
 # An interface with a way out, whose packets go nowhere; without IPv6, which would announce itself.

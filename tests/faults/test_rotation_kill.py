@@ -19,7 +19,7 @@ from ums_core.testing.samples import assert_found, unit
 from ums_core.testing.sealed import SEALED
 from ums_core.testing.workload import Place, version_of
 
-pytestmark = [pytest.mark.faults, pytest.mark.needs_sqlcipher]
+pytestmark = [pytest.mark.faults, pytest.mark.no_cover, pytest.mark.needs_sqlcipher]
 
 STEPS = ("begin", "before promote", "promote", "before retire", "retire")
 ROUNDS = count(1, 15)

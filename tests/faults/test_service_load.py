@@ -25,7 +25,7 @@ from ums_core.channels.transport import RemoteOptions
 from ums_core.service.tokens import Tenant, Tokens, tokens_path
 from ums_core.settings.database import url_of
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.no_cover]
 
 SECONDS = count(2, 120)
 KILLS = count(2, 20)

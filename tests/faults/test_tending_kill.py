@@ -14,7 +14,7 @@ from ums_core.settings.database import url_of
 from ums_core.storage.connect import load_driver
 from ums_core.testing.worker import _START
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.no_cover]
 
 ROUNDS = count(3, 120)
 SPACES = ("a", "b")

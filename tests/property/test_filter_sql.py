@@ -219,7 +219,7 @@ def column(value: object) -> object:
 
 @pytest.fixture(
     scope="module",
-    params=["sqlite3", pytest.param("sqlcipher3.dbapi2", marks=pytest.mark.needs_sqlcipher)],
+    params=["sqlite3", pytest.param("sqlcipher3.dbapi2", marks=[pytest.mark.needs_sqlcipher, pytest.mark.no_cover])],
 )
 def connection(request: pytest.FixtureRequest) -> Iterator[Any]:
     pytest.importorskip(request.param)
@@ -247,6 +247,7 @@ def assert_same(connection: Any, held: Sequence[Memory], condition: Filter) -> N
     assert left == [number for number, each in enumerate(expected) if not each], (condition, sql)
 
 
+@pytest.mark.no_cover
 @settings(max_examples=count(50, 350), deadline=None)
 @given(case=cases())
 def test_sql_and_evaluator_agree(connection: Any, case: tuple[list[Memory], list[Filter]]) -> None:  # noqa: ANN401  # as above
@@ -324,6 +325,7 @@ def operands(op: str) -> list[object]:
     return [value for value in values if isinstance(value, str) or op not in OPERATORS[-4:]]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("op", OPERATORS)
 def test_every_operator_agrees_on_every_pair_of_atoms(connection: Any, op: str) -> None:  # noqa: ANN401  # as above
     held = [example(number, value) for number, value in enumerate(ATOMS)]

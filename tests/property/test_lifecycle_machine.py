@@ -27,7 +27,7 @@ from ums_core.storage.connect import load_driver
 from ums_core.storage.table import decode_namespace
 from ums_core.testing.worker import _START
 
-pytestmark = pytest.mark.property
+pytestmark = [pytest.mark.property, pytest.mark.no_cover]
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NAMES = ("default", "acme")

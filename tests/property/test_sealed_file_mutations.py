@@ -10,7 +10,7 @@ from ums_core.crypto import DataKey, Files
 from ums_core.crypto.sealed_file import CHUNK_BYTES
 from ums_core.errors import SealBroken
 
-pytestmark = [pytest.mark.property, pytest.mark.fuzz]
+pytestmark = [pytest.mark.property, pytest.mark.no_cover, pytest.mark.fuzz]
 
 DATABASE = "00112233445566778899aabbccddeeff"
 KEY = DataKey(bytes(range(32)), database_id=DATABASE, key_id="0123456789abcdef")

@@ -158,6 +158,24 @@ def test_every_verb_reaches_the_store_of_the_service(remote: RemoteStore, server
     assert remote.delete(["a"]) == 1
 
 
+def test_what_becomes_of_memories_is_asked_for_from_afar(remote: RemoteStore) -> None:
+    said = [Draft(id=id_, text=f"the kettle {id_} whistles at noon") for id_ in ("a", "b")]
+    assert remote.add_distinct(said, similarity=1.0).stored == 2
+    assert remote.reinforce(["a", "b", "x"]) == 2
+    plan = remote.consolidate(threshold=0.5, dry_run=True)
+    assert remote.count() == 2
+    merged = remote.consolidate(threshold=0.5)
+    assert len(merged.clusters) == len(plan.clusters) == 1
+    (summary,) = remote.scan().memories
+    assert sorted(memory.id for memory in remote.expand(summary.id)) == ["a", "b"]
+    assert merged.batch is not None
+    assert remote.undo(merged.batch) == 2
+    new = remote.supersede("a", Draft(id="c", text="the kettle is silent"))
+    assert [change.action for change in remote.history(new.id)] == ["added"]
+    assert remote.forget(retain_fraction=0.5).removed == 1
+    assert remote.maintain(steps=["sweep"]).expired == 0
+
+
 def test_errors_are_those_that_the_service_raised(remote: RemoteStore, server: Server) -> None:
     with pytest.raises(MemoryNotFound):
         remote.update([Patch(id="no")])
