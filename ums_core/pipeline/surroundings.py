@@ -161,8 +161,8 @@ class Surroundings:
         places = self._places(rids)
         turns = self._turns.take(places)
         traits, session = turns["traits"], turns["session"]
-        beside = np.full((2, len(rids) + 1), -1, np.intp)
-        beside[0, :-1], beside[1, :-1] = turns["before"], turns["after"]
+        beside = np.empty((2, len(rids) + 1), np.intp)
+        beside[0, :-1], beside[1, :-1], beside[:, -1] = turns["before"], turns["after"], -1
         if declared is not None or self._kinds:
             kinds = self._as_declared(kinds_of(traits), turns["declared"], declared)
             traits = (traits & _CUES) | (kinds << KIND_SHIFT)

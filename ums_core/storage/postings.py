@@ -219,6 +219,8 @@ class _Look:
         """The rows of each word, of the most frequent ones only those that hold a rarer word too."""
         rows = {word: held.rids for word, held in lists.items() if not held.frequent}
         found = [WordRows(rids, len(rids)) for rids in rows.values()]
+        if len(rows) == len(lists):
+            return found
         read = sum(map(len, rows.values()))
         counts = {word: _estimate(held, candidates) for word, held in lists.items() if held.frequent}
         whole: list[str] = []
