@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from ums_core import Draft, LocalStore, Query, UnifiedSettings, open_store
+from ums_core.pipeline.surroundings import Surroundings
+from ums_core.ports.ledger import Head
 from ums_core.settings.database import url_of
 from ums_core.storage import journal
 from ums_core.storage.postings import Candidates, Postings, Scopes
@@ -178,3 +180,22 @@ def test_a_word_that_is_the_term_of_a_namespace_finds_only_what_says_it(store: L
     for namespace in ((), ("n",)):
         hits = store.search(Query(text=word, mode="keyword", namespace=namespace))
         assert [hit.memory.id for hit in hits] == ["said"]
+
+
+def test_rows_are_counted_once_though_somebody_still_reads_an_earlier_moment(store: LocalStore) -> None:
+    database = store._database
+    surroundings = Surroundings(database)
+
+    def again() -> None:
+        store.add(drafts(np.random.default_rng(5), range(3)))
+        surroundings.refresh(database.head())
+
+    again()
+    with ThreadPoolExecutor(1) as pool, database.snapshot():
+        pool.submit(again).result()
+        # As a search does that was about to take up what another one has taken up meanwhile.
+        surroundings.refresh(Head(2**40, 2**40))
+    assert surroundings.rows == 3
+    store.delete(["m0"], namespace=("n", "0"))
+    surroundings.refresh(database.head())
+    assert surroundings.rows == 2

@@ -67,6 +67,8 @@ class Surroundings:
         self._declared: dict[int, int] = {}
         self._lock = threading.Lock()
         self._seq = self._hi = self._count = self._gone = 0
+        # In one number, as whoever searches reads it without the lock.
+        self._living = 0
         # The first place is that of all rows that are not known.
         self._rids = np.zeros(1, np.int64)
         self._turns: npt.NDArray[Any] = _NOBODY.copy()
@@ -88,7 +90,9 @@ class Surroundings:
             self._append(rows, touched)
             for key in touched:
                 self._relink(key)
-            self._seq = seq
+            self._living = self._count - self._gone
+            # Whoever reads an earlier moment finds nothing new, and what was taken up is not to be taken up again.
+            self._seq = max(self._seq, seq)
 
     def names_in(self, text: str, nids: Collection[int] | None) -> tuple[str, set[int]]:
         """The text without the names of those who speak in some namespaces, and the speakers that it names.
@@ -138,7 +142,7 @@ class Surroundings:
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return self._count - self._gone
+        return self._living
 
     def lengths(self, rids: Ids) -> npt.NDArray[np.int32]:
         """How many telling words each row has, shape (n,); 1 for one that is not known yet.
