@@ -6,7 +6,7 @@ import pytest
 
 from ums_core.bench import __main__ as cli
 from ums_core.bench.kinds import rows
-from ums_core.bench.kinds_data import REPLIES, USERS
+from ums_core.bench.kinds_data import DIARY, REPLIES, TOLD_DIARY, USERS
 from ums_core.ranking.words import asks_reply
 
 pytestmark = pytest.mark.bench
@@ -22,6 +22,8 @@ def test_the_default_ranking_does_no_harm_to_chats_and_notes() -> None:
         assert found["ums without user", USERS][measure] <= found[ours, USERS][measure]
     assert found[ours, "notes"] == found[alone, "notes"] == found["ums as a dialogue", "notes"]
     assert found[ours, "notes"]["R@5"] > 0.6
+    for group in (DIARY, TOLD_DIARY):
+        assert found[ours, group]["R@5"] > found["ums without date", group]["R@5"]
 
 
 def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,7 +32,7 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     assert "what the assistant said" in capsys.readouterr().out
     assert cli.main([*arguments, "--embedder", "none", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {row["group"] for row in report["rows"]} == {USERS, REPLIES, "notes"}
+    assert {row["group"] for row in report["rows"]} == {USERS, REPLIES, "notes", DIARY, TOLD_DIARY}
 
 
 @pytest.mark.parametrize(

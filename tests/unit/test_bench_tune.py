@@ -122,21 +122,26 @@ def test_the_command_prints_weights_that_a_query_takes(tmp_path: Path, capsys: p
     path = tmp_path / "data.json"
     things = ["kayak", "lantern", "violin", "compass", "teapot"]
     path.write_text(json.dumps([conversation("one", things), conversation("two", things[::-1])]))
-    assert cli.main(["tune", str(path), "--embedder", "none", "--from-scratch"]) == 0
+    assert cli.main(["tune", str(path), "--embedder", "none", "--from-scratch", "--without"]) == 0
     out, err = capsys.readouterr()
     weights = json.loads(out)
     assert tuple(weights) == SIGNALS
     Profile(**weights)
-    assert [line.split("  ")[0] for line in err.splitlines()] == ["default", "fitted on the others", "fitted on all"]
-    assert err.count("category 5 R@10") == 3
+    told = [line.split("  ")[0] for line in err.splitlines()]
+    assert told[:3] == ["default", "fitted on the others", "fitted on all"]
+    assert "without lexical" not in told
+    assert err.count("category 5 R@10") == len(told)
     one = conversation("three", things)
     one["qa"] = one["qa"][:3]
     path.write_text(json.dumps([one, one | {"sample_id": "four"}]))
-    assert cli.main(["tune", str(path), "--embedder", "none", "--penalty", "10", "--without"]) == 0
+    assert cli.main(["tune", str(path), "--embedder", "hashing:64", "--penalty", "10", "--without"]) == 0
     err = capsys.readouterr().err
     assert "without after_question  R@5" in err
+    assert "without dense           R@5" in err
     assert "without user" not in err
     assert "category 5" not in err
+    assert cli.main(["tune", str(path), "--embedder", "none", "--penalty", "1"]) == 0
+    assert "without" not in capsys.readouterr().err
     path.write_text(json.dumps([conversation("one", things)]))
     assert cli.main(["tune", str(path)]) == 2
     assert "at least two conversations" in capsys.readouterr().err

@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from ums_core.bench.locomo_data import Conversation, Turn
 from ums_core.bench.quality import Asked, Haystack
 
-__all__ = ["CHATS", "REPLIES", "USERS", "assistant", "notes"]
+__all__ = ["CHATS", "DAYS", "DIARY", "REPLIES", "TOLD_DIARY", "USERS", "assistant", "diary", "notes"]
 
 USERS, REPLIES, NOTES = "what the user said", "what the assistant said", "notes"
+DIARY, TOLD_DIARY = "a diary", "a diary told an assistant"
 
 # What a user says, what the assistant replies with many of the same words, and a question about each.
 _TOPICS = (
@@ -93,6 +96,14 @@ _PLACES = (
     "office", "beach house", "garage", "studio", "allotment", "boathouse", "cellar", "library", "workshop", "cabin",
     "archive", "gym",
 )  # fmt: skip
+# Days, what happened on them, what an assistant would say to it, and how one asks for it.
+DAYS = 60
+_FIRST_DAY = datetime(2024, 2, 1, 20, tzinfo=UTC)
+_DAYS = (
+    ("Ran {weeks} kilometres past the {sight}.", "A run past the {sight}, well done!", "How far did I run on {date}?"),
+    ("Cooked {dish} with {spice}.", "With {spice}, {dish} must have been good.", "What did I cook on {date}?"),
+    ("Met {name} from the {firm}.", "How nice that you met {name}.", "Whom did I meet on {date}?"),
+)
 
 
 def assistant(seed: int, chats: int = CHATS) -> Haystack:
@@ -132,6 +143,35 @@ def notes(seed: int, places: int = len(_PLACES)) -> Haystack:
         turns.append(_turn(f"N{number}", told.format(**words)))
         asked.append(Asked(text=question.format(**words), group=NOTES, gold={f"N{number}": 1.0}))
     return _haystack(f"notes-{seed}", turns, asked)
+
+
+def diary(seed: int, days: int = DAYS, *, told: bool = False) -> Haystack:
+    """One thing a day, written down up to three days later, and a question about each that tells it by its date alone.
+
+    Args:
+        seed: of what happened.
+        days: how many, from 1.
+        told: to an assistant, who replies to each.
+    """
+    draw = random.Random(seed)  # noqa: S311  # as above
+    turns: list[Turn] = []
+    asked: list[Asked] = []
+    for number in range(days):
+        happened, reply, question = _DAYS[number % len(_DAYS)]
+        words = {name: draw.choice(values) for name, values in _WORDS.items()}
+        day = _FIRST_DAY + timedelta(days=number)
+        at = day + timedelta(days=draw.randrange(4))
+        words["date"] = f"{day.day} {day:%B %Y}"
+        said = [_turn(f"E{number}:0", happened.format(**words))]
+        if told:
+            said = [
+                _turn(f"E{number}:{place}", text.format(**words), session=f"day {number}", position=place, role=role)
+                for place, (text, role) in enumerate([(happened, "user"), (reply, "assistant")])
+            ]
+        turns += [replace(turn, occurred_at=at) for turn in said]
+        group = TOLD_DIARY if told else DIARY
+        asked.append(Asked(text=question.format(**words), group=group, gold={f"E{number}:0": 1.0}))
+    return _haystack(f"{'told ' if told else ''}diary-{seed}", turns, asked)
 
 
 def _chats(draw: random.Random, chats: int) -> Iterator[tuple[int, dict[str, str]]]:

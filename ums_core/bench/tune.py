@@ -71,9 +71,9 @@ class Asked:
     adversarial: bool = False
 
 
-def asked_of(dataset: Dataset, ranker: UmsRanker) -> list[Asked]:
-    """Every question with its candidates."""
-    ones = dict.fromkeys(SIGNALS, 1.0)
+def asked_of(dataset: Dataset, ranker: UmsRanker, *, without: str = "") -> list[Asked]:
+    """Every question with its candidates; without one of the shares, the other one stands for both."""
+    ones = {name: float(name != without) for name in SIGNALS}
     asked: list[Asked] = []
     try:
         for number, conversation in enumerate(dataset.conversations):
@@ -231,6 +231,9 @@ def run(args: argparse.Namespace) -> int:
     _say("fitted on the others", asked, [apart[each.conversation] for each in asked])
     _say("fitted on all", asked, [fitted] * len(asked))
     if args.without:
+        for share in () if args.embedder == "none" else SHARES:
+            left = asked_of(dataset, UmsRanker(args.embedder), without=share)
+            _say(f"without {share}", left, [default] * len(left))
         for name, weights in _each_left_out(default):
             _say(f"without {name}", asked, [weights] * len(asked))
     print(json.dumps({name: round(float(value), 3) for name, value in zip(SIGNALS, fitted, strict=True)}, indent=2))
