@@ -39,8 +39,6 @@ class Link:
             raise TypeError(f"store must be what open_store(settings) returns, or an EnhancedMemoryStore, got {kind}")
         self._given: Store | None = given
         self.name = "" if given is None else _name_of(given)
-        # For what must not be done twice at once, by an adapter or a copy of it.
-        self.lock = Lock()
 
     @property
     def sync(self) -> MemoryStore:
@@ -54,6 +52,14 @@ class Link:
             return self._given
         # Two threads may each make one at the same moment; either serves, and the other is garbage.
         return environment_store() if self._given is None else EnhancedMemoryStore(self._given)
+
+    def lock_of(self, place: tuple[str, ...]) -> Lock:
+        """For what must not be done twice at once in a place of the store, by any adapters of this process."""
+        with _LIVE_LOCK:
+            lock = _LOCKS.get((self.name, place))
+            if lock is None:
+                lock = _LOCKS[self.name, place] = Lock()
+            return lock
 
     def __copy__(self) -> Self:
         """Return the link itself: a store has one."""
@@ -71,6 +77,7 @@ class Link:
 # The stores that adapters of this process were given, by name, as long as somebody else holds them: nothing but the
 # process itself can tell what a name stood for.
 _LIVE: WeakValueDictionary[str, object] = WeakValueDictionary()
+_LOCKS: WeakValueDictionary[tuple[str, tuple[str, ...]], Lock] = WeakValueDictionary()
 _LIVE_LOCK = Lock()
 
 

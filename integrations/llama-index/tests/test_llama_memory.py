@@ -127,6 +127,15 @@ async def test_defect_4_messages_put_at_once_leave_what_one_after_the_other_woul
     assert sorted(texts(await memory.aget_all())) == sorted(texts(await alone.aget_all()))
 
 
+async def test_two_memories_of_one_session_give_a_block_each_message_once(store: MemoryStore) -> None:
+    block = UMSMemoryBlock(store)
+    one, other = (UMSMemory(store, session_id="s", memory_blocks=[block], **BUDGET) for _ in range(2))
+    said = [f"message {number} of five words" for number in range(24)]
+    await asyncio.gather(*((one, other)[n % 2].aput(ChatMessage(content=text)) for n, text in enumerate(said)))
+    active = texts(await one.aget_all(MessageStatus.ACTIVE))
+    assert sorted([memory.text for memory in store.scan(namespace=("memories",)).memories] + active) == sorted(said)
+
+
 async def test_defect_5_reset_forgets_also_what_the_blocks_keep(any_store: MemoryStore) -> None:
     """reset() clears only the chat store."""
     block = UMSMemoryBlock(any_store)

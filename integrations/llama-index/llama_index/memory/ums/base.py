@@ -150,7 +150,7 @@ class UMSMemory(BaseMemory):
 
     def _put(self, store: MemoryStore, messages: list[ChatMessage], *, anew: bool = False) -> list[ChatMessage]:
         """Store the messages, and return what left the window for them."""
-        with self._link.lock:
+        with self._link.lock_of(self._log.place):
             if anew:
                 self._log.replace(store, messages, _ACTIVE)
             else:
