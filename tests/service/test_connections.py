@@ -192,6 +192,25 @@ def test_many_fields_without_end_are_refused(place: Place) -> None:
         assert statuses(everything(peer)) in ([431], [])
 
 
+def test_an_answer_says_that_the_connection_ends_where_the_caller_asks_for_that(place: Place) -> None:
+    fields = (f"Content-Length: {len(BODY)}", "Content-Type: application/json")
+    answers = []
+    for more in ((), ("Connection: close",)):
+        with place.connect() as caller:
+            caller.sendall(place.head("/memory/add", *fields, *more) + BODY)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += caller.recv(65_536)
+            answers.append(answer)
+            if more:
+                assert caller.recv(1) == b""
+    heads = [answer.partition(b"\r\n\r\n")[0].lower().split(b"\r\n") for answer in answers]
+    named = [{line.partition(b":")[0] for line in head} for head in heads]
+    assert [head[0] for head in heads] == [b"http/1.1 200 ok"] * 2
+    assert b"date" in named[0]
+    assert named[1] - named[0] == {b"connection"}
+
+
 def test_requests_that_come_at_once_are_answered_in_their_order(place: Place) -> None:
     field, body = add()
     one = place.head("/memory/add", field) + body

@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from ums_core import Draft, open_store
 from ums_core.channels.local import LocalStore
 from ums_core.channels.sharing import sharing_embedder
 from ums_core.encoders.hashing import HashingEmbedder
@@ -480,6 +481,42 @@ async def test_what_is_under_way_counts_until_its_end(settings: UnifiedSettings)
     await desk.drain()
     with pytest.raises(Overloaded, match="under way"):
         await desk.carry_out(caller, "count", {})
+    await tenants.close()
+
+
+async def test_a_door_that_has_closed_takes_nothing_and_keeps_no_place(settings: UnifiedSettings) -> None:
+    tokens = Tokens(tokens_path(settings.database.path))
+    token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:read"], env="test"))
+    tenants, watch = Tenants(settings, open_store), Unwatched()
+    settings.service.time_budget = 30.0
+    desk = Desk(Gate(tokens, Rates(settings.service, watch.fallback)), tenants, settings.service, watch, tokens)
+    caller = Caller(Tenant("acme"), token)
+    assert await desk.carry_out(caller, "count", {}) == 0
+    await tenants.open_doors()[0].close()
+    for _ in range(2):
+        with pytest.raises(StoreClosed):
+            await desk.carry_out(caller, "count", {})
+    assert tenants._held["acme"].users == 0
+    await desk.drain()
+    await tenants.close()
+
+
+async def test_what_is_under_way_is_waited_for_to_its_last(settings: UnifiedSettings) -> None:
+    tokens = Tokens(tokens_path(settings.database.path))
+    token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:write"], env="test"))
+    tenants, watch = Tenants(settings, open_store), Unwatched()
+    settings.service.max_in_flight, settings.service.time_budget = 10, 30.0
+    desk = Desk(Gate(tokens, Rates(settings.service, watch.fallback)), tenants, settings.service, watch, tokens)
+    caller = Caller(Tenant("acme"), token)
+    await desk.carry_out(caller, "count", {})
+    writes = [asyncio.create_task(desk.carry_out(caller, "add", {"drafts": [Draft(text="a")]})) for _ in range(5)]
+    await asyncio.sleep(0)
+    for gone in writes[:2]:
+        gone.cancel()
+    await desk.drain()
+    assert await tenants.open_doors()[0].count() == 5
+    await asyncio.wait(writes)
+    assert [write.cancelled() for write in writes] == [True, True, False, False, False]
     await tenants.close()
 
 

@@ -1,5 +1,6 @@
 import json
 import stat
+import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -65,6 +66,38 @@ def test_a_token_holds_until_it_expires(tokens: Tokens, clock: Clock) -> None:
     clock.now = NOW + timedelta(days=1)
     with pytest.raises(Unauthenticated):
         tokens.authenticate(shown)
+
+
+def test_a_token_that_was_let_in_before_is_looked_at_each_time(tokens: Tokens, clock: Clock) -> None:
+    shown = [tokens.create(Tenant("acme"), ["memory:read"], env="dev", ttl=timedelta(hours=1)) for _ in range(3)]
+    assert [tokens.authenticate(each) for each in shown] == [tokens.authenticate(each) for each in shown]
+    revoked, removed, expired = shown
+    other = Tokens(tokens.path, clock=clock)
+    other.revoke(tokens.authenticate(revoked).key_id)
+    with pytest.raises(Unauthenticated):
+        tokens.authenticate(revoked)
+    held = json.loads(tokens.path.read_text())
+    held["tokens"] = [each for each in held["tokens"] if each["key_id"] != tokens.authenticate(removed).key_id]
+    tokens.path.write_text(json.dumps(held))
+    with pytest.raises(Unauthenticated):
+        tokens.authenticate(removed)
+    assert tokens.authenticate(expired).tenant == "acme"
+    clock.now += timedelta(hours=1)
+    with pytest.raises(Unauthenticated):
+        tokens.authenticate(expired)
+    clock.now = NOW
+    tokens.path.unlink()
+    with pytest.raises(Unauthenticated):
+        tokens.authenticate(expired)
+
+
+def test_one_token_in_many_forms_takes_no_room(tokens: Tokens) -> None:
+    body = tokens.create(Tenant("acme"), ["memory:read"], env="dev")[:-8].removeprefix("ums_dev")
+    forms = [f"ums_{letter}{body}" for letter in "abcdef"]
+    for form in forms:
+        shown = f"{form}{zlib.crc32(form.encode()):08x}"
+        assert tokens.authenticate(shown) == tokens.authenticate(shown)
+    assert len(tokens._proven) == 1
 
 
 def test_what_is_not_quite_the_token_does_not_open(tokens: Tokens) -> None:

@@ -36,6 +36,8 @@ _TAKEN = (b"accept-encoding", b"gzip")
 
 T = TypeVar("T")
 Turn = Callable[[bytes], dict[str, Any]]
+# What a verb returned, or the error that ended it: handed over as a value, which nobody need fetch.
+_Outcome = tuple[Any, BaseException | None]
 
 
 class Desk:
@@ -55,7 +57,9 @@ class Desk:
         self.settings = settings
         self.watch = watch
         self._tokens = tokens
+        # By the future that a caller waits for; it may be done, by a time budget, before the work is.
         self._in_flight: set[asyncio.Future[Any]] = set()
+        self._landed_all: asyncio.Future[None] | None = None
         self.stopping = False
 
     async def admit(self, request: HTTPConnection, scope: str) -> Caller:
@@ -108,24 +112,46 @@ class Desk:
             self.watch.verb(name, perf_counter() - started)
             return result if told is None else told(result)
 
-        begun = self._begun(caller.tenant, work)
-        self._in_flight.add(begun)
-        begun.add_done_callback(self._landed)
-        # What has begun in a thread goes on to its end, whoever goes away, and counts as under way until then.
-        await asyncio.wait((begun,), timeout=self.settings.time_budget)
-        if not begun.done():
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[_Outcome | None] = loop.create_future()
+        # One timer and one future, all that a caller waits for: asyncio.wait costs as much as the hop to the thread.
+        patience = loop.call_later(self.settings.time_budget, _settle, waiting, None)
+        try:
+            self._begin(caller.tenant, work, waiting)
+            outcome = await waiting
+        finally:
+            patience.cancel()
+        if outcome is None:
             raise Overloaded("it took too long", retry_after_s=self.settings.time_budget)
-        return begun.result()
+        result, error = outcome
+        if error is not None:
+            raise error
+        return result
 
-    def _begun(self, tenant: Tenant, work: Callable[[MemoryStore], T]) -> "asyncio.Future[T]":
-        """The work on a tenant's store, begun at once where that is open."""
+    def _begin(
+        self, tenant: Tenant, work: Callable[[MemoryStore], Any], waiting: "asyncio.Future[_Outcome | None]"
+    ) -> None:
+        """Begin the work on a tenant's store, at once where that is open.
+
+        It goes on to its end, whoever goes away, and counts as under way until then.
+        """
         at_hand = self.tenants.at_hand(tenant)
         if at_hand is None:
-            return asyncio.create_task(self._once_open(tenant, work))
-        store, give_back = at_hand
-        begun = store.begin(work)
-        begun.add_done_callback(lambda _: give_back())
-        return begun
+            task = asyncio.create_task(self._once_open(tenant, work))
+            task.add_done_callback(lambda done: self._landed(waiting, *_outcome_of(done)))
+        else:
+            store, give_back = at_hand
+
+            def landed(result: object, error: BaseException | None) -> None:
+                give_back()
+                self._landed(waiting, result, error)
+
+            try:
+                store.start(work, landed)
+            except BaseException:
+                give_back()
+                raise
+        self._in_flight.add(waiting)
 
     async def _once_open(self, tenant: Tenant, work: Callable[[MemoryStore], T]) -> T:
         async with self.tenants.store(tenant) as store:
@@ -135,12 +161,25 @@ class Desk:
         """Return when nothing is under way."""
         self.stopping = True
         if self._in_flight:
-            await asyncio.wait(self._in_flight)
+            self._landed_all = asyncio.get_running_loop().create_future()
+            await self._landed_all
 
-    def _landed(self, task: "asyncio.Future[Any]") -> None:
-        self._in_flight.discard(task)
-        # Told to the caller, who may have gone: nobody else is to be told that nobody asked.
-        _ = task.cancelled() or task.exception()
+    def _landed(self, waiting: "asyncio.Future[_Outcome | None]", result: object, error: BaseException | None) -> None:
+        self._in_flight.discard(waiting)
+        _settle(waiting, (result, error))
+        if self._landed_all is not None and not self._in_flight:
+            _settle(self._landed_all, None)
+
+
+def _settle(waiting: "asyncio.Future[T]", outcome: T) -> None:
+    """Tell whoever waits; nobody else is to be told where nobody does."""
+    if not waiting.done():
+        waiting.set_result(outcome)
+
+
+def _outcome_of(task: "asyncio.Task[Any]") -> "_Outcome":
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    return (None, error) if error is not None else (task.result(), None)
 
 
 def _keyed(arguments: dict[str, Any], key: str, verb: Verb) -> dict[str, Any]:

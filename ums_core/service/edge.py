@@ -10,9 +10,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ums_core.errors import RemoteError, UMSError
-from ums_core.service.answers import refused
+from ums_core.service.answers import Told, refused
 from ums_core.service.logs import crash_of
 from ums_core.service.metrics import Watch
+from ums_core.service.patience import WHOLE
 from ums_core.service.tracing import Tracer
 from ums_core.wire.problem import PROBLEM, dump_problem
 
@@ -70,7 +71,7 @@ class Edge:
             await send(message)
 
         try:
-            await self._answer(scope, receive, answer)
+            status = await self._answer(scope, receive, answer, request_id) or status
         except ClientDisconnect:
             # Before the end of the body: there is nobody to answer.
             pass
@@ -90,18 +91,25 @@ class Edge:
                 line = {"route": route, "method": method, "status": status, "ms": round(seconds * 1000, 2), **note}
                 _log.info("request", extra=line)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """The status where the answer went out as a whole, or else 0: it went through ``send``."""
         endpoint = self._endpoints.get((scope["path"], scope.get("method", "")))
         if endpoint is None:
             await self._app(scope, receive, send)
-            return
+            return 0
         scope["ums.route"] = scope["path"]
         request = Request(scope, receive)
         try:
             response = await endpoint(request)
         except UMSError as error:
             response = refused(request, error, self._watch)
+        whole = scope.get(WHOLE)
+        if whole is not None and isinstance(response, Told):
+            fields = [*response.raw_headers, (b"x-request-id", request_id.encode())]
+            if whole(fields, response.body):
+                return response.status_code
         await response(scope, receive, send)
+        return 0
 
 
 async def _sorry(send: Send) -> None:

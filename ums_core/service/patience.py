@@ -1,6 +1,11 @@
-"""An end to the patience with connections that send too slowly, send a header without end, or read nothing."""
+"""An end to the patience with connections that send too slowly, send a header without end, or read nothing.
+
+And a short way out for answers that are at hand as a whole.
+"""
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -9,8 +14,11 @@ else:
     # What it is mixed into; the one file that runs uvicorn does that.
     Spoken = object
 
-__all__ = ["Patience"]
+__all__ = ["WHOLE", "Patience"]
 
+# Where an application finds, in the scope of a request, what takes an answer as a whole.
+WHOLE = "ums.whole"
+_OK = b"HTTP/1.1 200 OK\r\n"
 _LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -53,6 +61,7 @@ class Patience(Spoken):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  # uvicorn's own
         self._at_work = cycle
+        cycle.scope[WHOLE] = partial(_told_whole, cycle)
         super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
@@ -115,3 +124,25 @@ class Patience(Spoken):
         if cycle is None or (cycle.response_complete if self._due == "header" else not cycle.response_started):
             self.transport.write(answer)
         self.transport.close()
+
+
+def _told_whole(cycle: Any, fields: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:  # noqa: ANN401  # uvicorn's own
+    """Answer 200 at once: the two messages of ASGI cost uvicorn two turns, and two regular expressions a header field.
+
+    Args:
+        cycle: the request at work, with no other method than GET or POST.
+        fields: of the header, with the length of the body; no character in them is the caller's.
+        body: as it is sent.
+
+    Returns:
+        False where nothing was done, because the connection asks for more than this knows.
+    """
+    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused or not cycle.keep_alive:
+        return False
+    lines = [b"%b: %b\r\n" % field for field in (*cycle.default_headers, *fields)]
+    cycle.transport.write(b"".join((_OK, *lines, b"\r\n", body)))
+    cycle.waiting_for_100_continue = False
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    cycle.on_response()
+    return True

@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,10 +103,14 @@ class Tokens:
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = _now) -> None:
         self.path = path
+        self._place = os.fspath(path)
         self._clock = clock
         self._lock = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
         self._held: dict[str, Token] = {}
+        # Tokens of this state of the registry that were shown and matched, by a keyed hash of all their characters.
+        self._proven: dict[bytes, Token] = {}
+        self._proof_key = secrets.token_bytes(32)
         self._log_key = secrets.token_bytes(32)
         self._pseudonyms: dict[str, str] = {}
 
@@ -158,14 +162,29 @@ class Tokens:
         Raises:
             Unauthenticated: none, or one that is malformed, unknown, expired or revoked; it does not say which.
         """
+        held, proven = self._state()
+        proof = hashlib.blake2b((given or "").encode(), key=self._proof_key).digest()
+        token = proven.get(proof)
+        if token is None:
+            token = self._matched(given, held)
+            # The prefix is the caller's to choose, so one token may be shown in any number of forms.
+            if len(proven) >= len(held):
+                proven.clear()
+            # Of the state that was looked at, whatever another thread has read since.
+            proven[proof] = token
+        if not token.holds(self._clock()):
+            raise Unauthenticated(_NO_TOKEN)
+        return token
+
+    def _matched(self, given: str | None, held: Mapping[str, Token]) -> Token:
         form = _FORM.fullmatch(given or "")
         key_id, secret, checksum = form.groups() if form else ("", "", "")
-        token = self._read().get(key_id)
+        token = held.get(key_id)
         # The same work for an unknown key as for a known one.
         expected = token.digest if token else _digest("")
         matches = hmac.compare_digest(_digest(secret), expected)
         whole = given is not None and hmac.compare_digest(_checksum(given[: -len(checksum) or None]), checksum)
-        if token is None or not matches or not whole or not token.holds(self._clock()):
+        if token is None or not matches or not whole:
             raise Unauthenticated(_NO_TOKEN)
         return token
 
@@ -208,17 +227,21 @@ class Tokens:
         return self._clock().date().isoformat()
 
     def _read(self) -> dict[str, Token]:
+        return self._state()[0]
+
+    def _state(self) -> tuple[dict[str, Token], dict[bytes, Token]]:
+        """The registry as it is in its file now, and what of it was proven."""
         try:
-            status = self.path.stat()
+            status = os.stat(self._place)  # noqa: PTH116  # a third of the time of Path.stat, at every request
         except FileNotFoundError:
-            return {}
+            return {}, {}
         stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
         with self._lock:
             if stamp != self._stamp:
                 self._held, self._log_key = _load(self.path)
-                self._pseudonyms = {}
+                self._pseudonyms, self._proven = {}, {}
                 self._stamp = stamp
-            return self._held
+            return self._held, self._proven
 
     def _change(self, work: Callable[[dict[str, Token]], dict[str, Token]]) -> dict[str, Token]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
