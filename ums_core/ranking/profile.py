@@ -14,7 +14,7 @@ class Profile:
     signals a speaker. The score is the sum of weight times signal, so that weights can be fitted by regression and a
     hit can say what each of them contributed.
 
-    The defaults act on nothing but the two shares, the date and the time: what is true of any memory.
+    The defaults act on nothing but the two shares: what is true of any memory.
 
     Attributes:
         dense: share of the cosine of the best passage. The shares count relative to their sum, so that a search
@@ -75,8 +75,8 @@ DIALOGUE = Profile(
     time=1.4,
     date=1.3,
 )
-# Neighbours do not help here: recall@5 fell from 37.5 to 33.2 on other data of this kind, and the two last signals
-# raised recall@10 from 47 to 62.
+# These two were not fitted; the same page has what is found without each weight. Neighbours do not help here: recall@5
+# fell from 37.5 to 33.2 on other data of this kind, and the two last signals raised recall@10 from 47 to 62.
 ASSISTANT = Profile(dense=0.6, lexical=0.4, date=1.0, user=1.0, reply=0.3)
 NOTES = Profile(dense=0.6, lexical=0.4, date=1.0)
 
