@@ -1,7 +1,7 @@
 """What a LangGraph store does, on the blocking face."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -140,9 +140,9 @@ class ItemWork:
         # The store leaves out what has expired by its own clock; a condition that never changes is kept by it.
         condition = Filter.every(_items.IS_ITEM, *conditions) if conditions else _items.IS_ITEM
         vector = None if self._mode == "keyword" else questions.get(op.query)
-        query = Query(text=op.query, vector=vector, namespace=place, k=end, filter=condition, mode=self._mode)
-        hits = [hit for hit in store.search(query) if not self._hidden(hit.memory)]
-        return [(hit.memory, hit.score) for hit in hits[op.offset :]]
+        asked = Query(text=op.query, vector=vector, namespace=place, filter=condition, mode=self._mode)
+        hits = store.search(replace(asked, k=op.limit, offset=op.offset))
+        return [(hit.memory, hit.score) for hit in hits if not self._hidden(hit.memory)]
 
     def _list(self, store: MemoryStore, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         conditions = op.match_conditions or ()

@@ -17,6 +17,7 @@ from langchain_ums.testing import DEFECTS, DIMS, BrokenStore, Clock, Face, Make,
 from langgraph.store.base import IndexConfig, InvalidNamespaceError, TTLConfig
 
 from ums_core import Draft, EnhancedMemoryStore, LocalStore, UnifiedSettings, open_store
+from ums_core.testing.serving import roomy, serving
 
 
 class TestUMSStore(StoreSuite):
@@ -192,3 +193,13 @@ def test_a_refresh_of_what_is_gone_leaves_the_read_and_the_other_refreshes_alone
     items._work._refresh(store, read)  # noqa: SLF001  # what a read does, when another came between
     assert store.get(["b"], namespace=("n",))[0].expires_at == clock.now + timedelta(minutes=10)
     assert store.get(["a"], namespace=("n",)) == [None]
+
+
+def test_pages_of_an_answer_add_up_where_a_service_gives_few_hits_at_once() -> None:
+    with serving(roomy(service={"max_k": 4, "rate_limit": "1000000/second"})) as served, served.store() as store:
+        items = UMSStore(store)
+        for number in range(10):
+            items.put(("a",), str(number), {"text": f"tea number {number}"})
+        pages = [items.search(("a",), query="tea", limit=4, offset=offset) for offset in (0, 4, 8)]
+    assert [len(page) for page in pages] == [4, 4, 2]
+    assert {item.key for page in pages for item in page} == {str(number) for number in range(10)}
