@@ -1,6 +1,7 @@
 """How memories stand in a conversation: read from blocks, cut to what fits, and put before it."""
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
@@ -50,14 +51,18 @@ def arranged(
 ) -> list[ChatMessage]:
     """The history with the contents in its system message or its last user message, made where there is none.
 
-    Contents that are messages stand before all others. The messages of the history are not changed.
+    Contents that are messages stand before all others. The messages of the history are not changed. A tag in what was
+    remembered ends nothing: its ``<`` becomes ``&lt;``.
     """
     said = [message for _, content in contents if _is_messages(content) for message in content]
     told = [(name, content) for name, content in contents if content and not _is_messages(content)]
     result = [*said, *history]
     if not told:
         return result
-    memory = [part for name, content in told for part in _enclosed(name, content)]
+    tag = re.compile(
+        rf"<(?=\s*/?\s*(?:{'|'.join(re.escape(name) for name in ('memory', *dict(told)))})\s*>)", re.IGNORECASE
+    )
+    memory = [part for name, content in told for part in _enclosed(name, content, tag)]
     inserted = _joined([TextBlock(text="<memory>"), *memory, TextBlock(text="</memory>")])
     role = MessageRole.SYSTEM if where == "system" else MessageRole.USER
     places = [place for place, message in enumerate(result) if message.role == role]
@@ -83,9 +88,10 @@ def _is_messages(content: Content) -> bool:
     return isinstance(content, list) and bool(content) and isinstance(content[0], ChatMessage)
 
 
-def _enclosed(name: str, content: Content) -> list[ContentBlock]:
-    blocks = [TextBlock(text=content)] if isinstance(content, str) else content
-    return [TextBlock(text=f"<{name}>"), *blocks, TextBlock(text=f"</{name}>")]
+def _enclosed(name: str, content: Content, tag: re.Pattern[str]) -> list[ContentBlock]:
+    blocks: list[ContentBlock] = [TextBlock(text=content)] if isinstance(content, str) else content
+    inert = [TextBlock(text=tag.sub("&lt;", block.text)) if isinstance(block, TextBlock) else block for block in blocks]
+    return [TextBlock(text=f"<{name}>"), *inert, TextBlock(text=f"</{name}>")]
 
 
 def _joined(blocks: Sequence[ContentBlock]) -> list[ContentBlock]:
