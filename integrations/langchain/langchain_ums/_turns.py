@@ -27,6 +27,10 @@ def question_of(messages: Sequence[BaseMessage]) -> str:
     return next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "").strip()
 
 
+# What would close a block, and what ends a line beside what JSON escapes by itself.
+_ESCAPED = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<\x85\u2028\u2029"}
+
+
 def line_of(hit: Hit, namespace: tuple[str, ...]) -> str:
     """A memory with where it comes from, as one line of JSON that cannot close the block it stands in."""
     memory = hit.memory
@@ -37,7 +41,7 @@ def line_of(hit: Hit, namespace: tuple[str, ...]) -> str:
         "text": memory.text,
         **({"picture": memory.caption} if memory.caption else {}),
     }
-    return json.dumps(told, ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    return json.dumps(told, ensure_ascii=False).translate(_ESCAPED)
 
 
 def block_of(hits: Sequence[Hit], messages: Sequence[BaseMessage], namespace: tuple[str, ...], max_tokens: int) -> str:
