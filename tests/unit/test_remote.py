@@ -447,8 +447,9 @@ def test_no_proxy_of_the_environment_stands_between_this_machine_and_itself(
 
 @pytest.mark.parametrize("option", ["timeout_s", "connect_timeout_s", "attempts", "connections"])
 def test_an_option_that_leaves_no_time_or_attempt_is_refused(option: str) -> None:
-    with pytest.raises(SettingsError, match=option):
-        RemoteOptions(**{option: 0})  # type: ignore[arg-type]  # on purpose
+    for value in (0, float("nan"), "1"):
+        with pytest.raises(SettingsError, match=option):
+            RemoteOptions(**{option: value})  # type: ignore[arg-type]  # on purpose
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:

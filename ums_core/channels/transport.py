@@ -65,8 +65,9 @@ class RemoteOptions:
     def __post_init__(self) -> None:
         """Check every field once."""
         for name in ("timeout_s", "connect_timeout_s", "attempts", "connections", "max_answer_bytes"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} must be greater than 0, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise SettingsError(f"{name} must be a number greater than 0, got {value!r}")
 
 
 def check_url(url: str, *, allow_insecure_transport: bool = False) -> bool:

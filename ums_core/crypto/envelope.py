@@ -175,6 +175,8 @@ class Envelope:
     def retire(self, key_id: str) -> None:
         """Nothing is under a retired key any more: destroy its wrappings for good.
 
+        The file is replaced: what file systems and SSDs keep of the former one is out of reach, as are its copies.
+
         Raises:
             InvalidInput: it is not a retired key of this envelope.
         """

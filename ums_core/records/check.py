@@ -189,7 +189,7 @@ def check_metadata(metadata: object) -> dict[str, object]:
 def _check_array(value: object, path: str, depth: int) -> list[object]:
     if not isinstance(value, (list, tuple)):
         raise InvalidMetadata(
-            f"metadata at {path!r} is a {type(value).__name__}, which is not JSON; "
+            f"metadata at {path!r} is of type {type(value).__name__}, which is not JSON; "
             "convert it to a string, number, list or dict"
         )
     return [check_json(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
@@ -199,7 +199,7 @@ def _check_object(value: Mapping[object, object], path: str, depth: int) -> dict
     out: dict[str, object] = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise InvalidMetadata(f"metadata key {key!r} is a {type(key).__name__}; JSON keys are strings")
+            raise InvalidMetadata(f"metadata key {key!r} is of type {type(key).__name__}; JSON keys are strings")
         if "\0" in key or not encodable(key):
             raise InvalidMetadata(f"metadata key {key!r} holds NUL or a lone surrogate")
         out[key] = check_json(item, f"{path}.{key}" if path else key, depth + 1)
