@@ -62,7 +62,7 @@ def test_the_penalty_is_strong_where_the_default_weights_tell_the_answers_and_we
 
 
 def test_a_question_about_the_wrong_person_is_learned_from_as_any_other() -> None:
-    asked = drawn(np.zeros(len(SIGNALS)), 40)
+    asked = drawn(weights_of(DIALOGUE), 40)
     apart = [replace(each, adversarial=True) for each in asked]
     assert fit(apart, penalty=1.0).tolist() == fit(asked, penalty=1.0).tolist()
 
@@ -92,11 +92,14 @@ def test_without_any_answer_there_is_nothing_to_fit() -> None:
         fit([replace(asked[0], gold=np.array([True]))], penalty=0.0)
 
 
-def test_weights_that_make_shares_of_nothing_stay_as_they_are() -> None:
-    signals = np.zeros((2, len(SIGNALS)))
-    signals[0, 0] = -1.0
-    found = fit([Asked(0, ("a", "b"), signals, np.array([True, False]), ("a",), {})], penalty=1e-3)
-    assert found[0] < 0
+def test_a_share_is_never_below_zero_and_labels_that_leave_none_are_suspected() -> None:
+    unlike = np.zeros((2, len(SIGNALS)))
+    unlike[0, :2] = -1.0, 0.5
+    asked = Asked(0, ("a", "b"), unlike, np.array([True, False]), ("a",), {})
+    assert fit([asked], penalty=1e-3)[:2].tolist() == [0.0, 1.0]
+    unlike[0, 1] = -0.5
+    with pytest.raises(InvalidInput, match="are the labels right"):
+        fit([asked], penalty=1e-3)
 
 
 def conversation(name: str, things: list[str]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Every question is asked with all weights at one, so that a hit's parts are the signals themselves; conditional logistic
 regression then finds the weights under which the gold turns stand out among the candidates of their question, and which
 are not far from the default ones unless the answers say so. For each conversation the weights are also fitted on the
-others alone, and measured on it.
+others alone, and the questions about it asked with them.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from ums_core.errors import InvalidInput
 from ums_core.ranking.profile import DIALOGUE, Profile
 from ums_core.records.query import SHARES, SIGNALS
 
-__all__ = ["Asked", "add_arguments", "asked_of", "chosen", "fit", "recalls", "run", "weights_of"]
+__all__ = ["Asked", "add_arguments", "answered", "asked_of", "chosen", "fit", "recalls", "run", "weights_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -114,7 +114,8 @@ def fit(asked: Sequence[Asked], *, prior: Profile = DIALOGUE, penalty: float | N
         penalty: above 0; None lets :func:`chosen` find it.
 
     Raises:
-        InvalidInput: no question has a gold turn among its candidates, or the penalty is not above 0.
+        InvalidInput: no question has a gold turn among its candidates, those are told by being unlike their questions,
+            or the penalty is not above 0.
 
     Source: McFadden, Conditional logit analysis of qualitative choice behavior, 1974; for the prior, Chelba and Acero,
     Adaptation of maximum entropy capitalizer, EMNLP 2004.
@@ -126,8 +127,12 @@ def fit(asked: Sequence[Asked], *, prior: Profile = DIALOGUE, penalty: float | N
         raise InvalidInput(f"the penalty is {penalty:g}; give one above 0")
     towards = weights_of(prior)
     weights = _likeliest(useful, towards, chosen(useful, prior=prior) if penalty is None else penalty, towards)
+    # A share below zero is none; a query takes no other.
+    weights[: len(SHARES)] = np.maximum(weights[: len(SHARES)], 0.0)
     shares = float(weights[: len(SHARES)].sum())
-    return np.asarray(weights / shares if shares > 0 else weights)
+    if not shares:
+        raise InvalidInput("the turns that answer are less like their questions than others are; are the labels right?")
+    return np.asarray(weights / shares)
 
 
 def chosen(asked: Sequence[Asked], *, prior: Profile = DIALOGUE) -> float:
@@ -188,11 +193,31 @@ def _told(each: Asked, weights: Floats) -> float:
 
 
 def recalls(each: Asked, weights: Floats) -> list[float]:
-    """Recall of turns at 5, 10 and 20, and of sessions at 5 and 10, in [0, 1]."""
+    """Recall of turns at 5, 10 and 20, and of sessions at 5 and 10, in [0, 1]; neighbours lend even shares."""
     ranking = [each.ids[place] for place in np.argsort(-(each.signals @ weights), kind="stable")]
+    return _recalls(ranking, each.answers, each.session_of)
+
+
+def answered(dataset: Dataset, ranker: UmsRanker, weights: Sequence[Floats]) -> list[list[float]]:
+    """The same of every question, asked of the store with one set of weights a conversation."""
+    found: list[list[float]] = []
+    try:
+        for conversation, its in zip(dataset.conversations, weights, strict=True):
+            ranker.prepare(conversation)
+            session_of = {turn.dia_id: turn.session for turn in conversation.turns}
+            given = dict(zip(SIGNALS, its.tolist(), strict=True))
+            for question in conversation.questions:
+                ranking = ranker.asked(question.text, weights=given, kind="dialogue")
+                found.append(_recalls(ranking, question.gold, session_of))
+    finally:
+        ranker.close()
+    return found
+
+
+def _recalls(ranking: Sequence[str], answers: Sequence[str], session_of: Mapping[str, str]) -> list[float]:
     return [
-        *(recall_at_k(ranking, each.answers, k) for k in (5, 10, 20)),
-        *(session_recall_at_k(ranking, each.answers, each.session_of, k) for k in (5, 10)),
+        *(recall_at_k(ranking, answers, k) for k in (5, 10, 20)),
+        *(session_recall_at_k(ranking, answers, session_of, k) for k in (5, 10)),
     ]
 
 
@@ -223,19 +248,18 @@ def run(args: argparse.Namespace) -> int:
     default = weights_of(DIALOGUE)
     prior = Profile() if args.from_scratch else DIALOGUE
     fitted = fit(asked, prior=prior, penalty=args.penalty)
-    apart = {
-        number: fit([each for each in asked if each.conversation != number], prior=prior, penalty=args.penalty)
-        for number in range(len(dataset.conversations))
-    }
-    _say("default", asked, [default] * len(asked))
-    _say("fitted on the others", asked, [apart[each.conversation] for each in asked])
-    _say("fitted on all", asked, [fitted] * len(asked))
+    numbers = range(len(dataset.conversations))
+    rest = [[each for each in asked if each.conversation != number] for number in numbers]
+    apart = [fit(others, prior=prior, penalty=args.penalty) for others in rest]
+    _say("default", asked, [recalls(each, default) for each in asked])
+    _say("fitted on the others", asked, answered(dataset, UmsRanker(args.embedder), apart))
+    _say("fitted on all", asked, [recalls(each, fitted) for each in asked])
     if args.without:
         for share in () if args.embedder == "none" else SHARES:
             left = asked_of(dataset, UmsRanker(args.embedder), without=share)
-            _say(f"without {share}", left, [default] * len(left))
+            _say(f"without {share}", left, [recalls(each, default) for each in left])
         for name, weights in _each_left_out(default):
-            _say(f"without {name}", asked, [weights] * len(asked))
+            _say(f"without {name}", asked, [recalls(each, weights) for each in asked])
     print(json.dumps({name: round(float(value), 3) for name, value in zip(SIGNALS, fitted, strict=True)}, indent=2))
     return 0
 
@@ -247,12 +271,11 @@ def _each_left_out(weights: Floats) -> Iterator[tuple[str, Floats]]:
             yield SIGNALS[place], np.where(np.arange(len(weights)) == place, 0.0, weights)
 
 
-def _say(name: str, asked: Sequence[Asked], weights: Sequence[Floats]) -> None:
-    """A line on stderr: how good weights are, one set a question."""
-    pairs = list(zip(asked, weights, strict=True))
-    means = np.mean([recalls(*pair) for pair in pairs if not pair[0].adversarial], axis=0)
+def _say(name: str, asked: Sequence[Asked], found: Sequence[Sequence[float]]) -> None:
+    """A line on stderr: the means of the recalls of the questions."""
+    means = np.mean([row for each, row in zip(asked, found, strict=True) if not each.adversarial], axis=0)
     told = [f"{measure} {value:.3f}" for measure, value in zip(_MEASURES, means.tolist(), strict=True)]
-    adversarial = [recalls(*pair)[_DEPTH] for pair in pairs if pair[0].adversarial]
+    adversarial = [row[_DEPTH] for each, row in zip(asked, found, strict=True) if each.adversarial]
     if adversarial:
         told.append(f"category 5 R@10 {np.mean(adversarial):.3f}")
     print(f"{name:22}", *told, sep="  ", file=sys.stderr)
