@@ -1,6 +1,10 @@
 """What a damaged page, a reader that stays and another process do to a database: what is said of it, or waited for."""
 
+import asyncio
+import os
 import sqlite3
+import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +12,8 @@ import pytest
 from filelock import FileLock
 
 from ums_core import Draft, EnhancedMemoryStore, Query, UnifiedSettings, open_store
-from ums_core.errors import NotADatabase
+from ums_core.errors import NotADatabase, StoreClosed
+from ums_core.storage import forks
 
 
 def chosen(path: Path, **database: object) -> UnifiedSettings:
@@ -62,3 +67,72 @@ async def test_the_door_follows_a_store_on_the_device(tmp_path: Path) -> None:
         await store.add([Draft(id="a", text="tea")])
         assert await store.seq() == 1
         assert [event.seq for event in await store.events(0)] == [1]
+
+
+def in_a_child(work: Callable[[], int]) -> int:
+    with warnings.catch_warnings():
+        # Threads stay with the parent, and the child needs none of them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        # Nothing of the tests is torn down here.
+        code = 99
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def refused(*calls: Callable[[], object]) -> int:
+    """How many of the calls are told that the process was forked."""
+    found = 0
+    for call in calls:
+        try:
+            call()
+        except StoreClosed as error:
+            found += "forked" in str(error)
+    return found
+
+
+def test_a_forked_child_leaves_the_store_to_its_parent_and_may_open_its_own(tmp_path: Path) -> None:
+    settings = chosen(tmp_path / "memory.db")
+    draft = Draft(id="a", text="tea")
+    with open_store(settings) as store:
+        store.add([draft])
+
+        def child() -> int:
+            found = refused(store.count, lambda: store.add([draft]), lambda: store.search(Query(text="tea")))
+            store.close()
+            with open_store(settings) as own:
+                own.add([Draft(id="b", text="bread")])
+                return found * 10 + own.count()
+
+        assert in_a_child(child) == 32
+        assert [memory.id for memory in store.scan().memories] == ["a", "b"]
+        store.add([Draft(id="c", text="milk")])
+    with open_store(settings) as store:
+        assert store.count() == 3
+        assert store.verify() == []
+
+
+async def test_a_forked_child_makes_a_door_of_its_own(tmp_path: Path) -> None:
+    settings = chosen(tmp_path / "memory.db")
+    async with EnhancedMemoryStore(settings) as store:
+        await store.count()
+
+        def child() -> int:
+            asyncio.events._set_running_loop(None)
+            found = refused(lambda: asyncio.run(store.count()), store.sync.count)
+            asyncio.run(store.close())
+            return found
+
+        assert in_a_child(child) == 2
+        assert await store.count() == 0
+
+
+def test_what_python_calls_in_a_child_disowns_all(tmp_path: Path) -> None:
+    store, awaited = open_store(chosen(tmp_path / "memory.db")), EnhancedMemoryStore(UnifiedSettings.for_testing())
+    forks.disown([store._database._connector, awaited])
+    assert refused(store.count, lambda: awaited.sync) == 2
+    store.close()

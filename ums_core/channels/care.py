@@ -30,7 +30,7 @@ from ums_core.records.arguments import check_callbacks
 from ums_core.settings import UnifiedSettings
 from ums_core.storage.anchor import anchor_path
 from ums_core.storage.codec import Codec, codec_of, holds_fields
-from ums_core.storage.connect import Connection, Connector, is_plain, load_driver, prepare_directory
+from ums_core.storage.connect import Connection, Connector, is_plain, load_driver
 from ums_core.storage.copies import (
     Checked,
     checked,
@@ -42,7 +42,7 @@ from ums_core.storage.copies import (
 )
 from ums_core.storage.database import Database
 from ums_core.storage.exclusive import alone, changed_kind, exclusive
-from ums_core.storage.files import copy_path, replace_durably, temporary
+from ums_core.storage.files import copy_path, prepare_directory, replace_durably, temporary
 from ums_core.storage.guard import Guard
 from ums_core.storage.refit import fields_opened, fields_sealed
 

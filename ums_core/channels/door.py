@@ -15,11 +15,13 @@ from ums_core.channels.local import LocalStore
 from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 from ums_core.ports import MemoryStore
 from ums_core.settings import PerfSettings, UnifiedSettings
+from ums_core.storage import forks
 
 __all__ = ["Door"]
 
 T = TypeVar("T")
 _CLOSED = "this EnhancedMemoryStore was closed; make a new one"
+_FORKED = "this EnhancedMemoryStore was made before this process was forked; make a new one here"
 
 
 class Door:
@@ -46,8 +48,10 @@ class Door:
             raise SettingsError(f"a store or settings were due, got {type(source).__name__}; see open_store(settings)")
         self._owns = self._store is None
         self._closed = False
+        self._reason = _CLOSED
         self._lock = Lock()
         self._pool = ThreadPoolExecutor(perf.max_workers, thread_name_prefix="ums")
+        forks.tell(self)
 
     @property
     def sync(self) -> MemoryStore:
@@ -55,7 +59,7 @@ class Door:
         with self._lock:
             if self._store is None:
                 if self._closed:
-                    raise StoreClosed(_CLOSED)
+                    raise StoreClosed(self._reason)
                 self._store = open_channel(self._settings)
             return self._store
 
@@ -99,6 +103,10 @@ class Door:
             await asyncio.get_running_loop().run_in_executor(self._pool, store.close)
         self._pool.shutdown(wait=False)
 
+    def disown(self) -> None:
+        """Leave store and threads to the parent process: threads do not pass to a child."""
+        self._closed, self._reason, self._lock = True, _FORKED, Lock()
+
     async def __aenter__(self) -> Self:
         """Open the store."""
         await self._hop(lambda: self.sync)
@@ -131,12 +139,12 @@ class Door:
 
     def _submitted(self, job: Callable[..., None], *arguments: object) -> None:
         if self._closed:
-            raise StoreClosed(_CLOSED)
+            raise StoreClosed(self._reason)
         try:
             self._pool.submit(job, *arguments)
         except RuntimeError as error:
             # Another thread closed it between the look above and here: the pool takes no more work.
-            raise StoreClosed(_CLOSED) from error
+            raise StoreClosed(self._reason) from error
 
 
 def _carried_out(

@@ -27,7 +27,7 @@ from ums_core.storage.archive import Archive, superseded
 from ums_core.storage.bygone import SqlBygone
 from ums_core.storage.database import Database
 from ums_core.storage.history import changes_of, pruned
-from ums_core.storage.idempotency import digest_of, once
+from ums_core.storage.idempotency import answered, digest_of, once
 from ums_core.storage.proof import Mark, doubts, mark_of
 from ums_core.storage.transaction import SqlTransaction
 
@@ -111,7 +111,8 @@ class LocalLifecycle:
             return self._database.write(lambda tx: work(tx, prepared))
         key = check_label(idempotency_key, "idempotency_key")
         digest = digest_of([json.dumps(["supersede", old_id]).encode(), *draft_parts(asked)])
-        ready = None if self._database.knows_key(key) else self._ingest.prepare([draft])
+        with self._database.reader() as connection:
+            ready = None if answered(connection, key) else self._ingest.prepare([draft])
 
         def first(tx: SqlTransaction) -> list[object]:
             memory = work(tx, ready or self._ingest.prepare([draft]))

@@ -36,7 +36,7 @@ from ums_core.storage import events, kv
 from ums_core.storage.archive import Archive
 from ums_core.storage.database import Database
 from ums_core.storage.erase import leftovers
-from ums_core.storage.idempotency import digest_of, once
+from ums_core.storage.idempotency import answered, digest_of, once
 from ums_core.storage.listing import Walk
 from ums_core.storage.reembed import Aside
 from ums_core.storage.transaction import SqlTransaction
@@ -98,7 +98,8 @@ class LocalStore(LocalLifecycle, LocalTending):
         # Of what the caller asked for: what the settings add may be another thing by the next time.
         digest = digest_of(part for draft in asked for part in draft_parts(draft))
         # Embedded before the lock is taken, but not again for a key that has its answer.
-        known = self._database.knows_key(check_label(idempotency_key, "idempotency_key"))
+        with self._database.reader() as connection:
+            known = answered(connection, check_label(idempotency_key, "idempotency_key"))
         ready = None if known else self._ingest.prepare(drafts)
 
         def work(tx: SqlTransaction) -> list[list[object]]:
@@ -375,6 +376,8 @@ class LocalStore(LocalLifecycle, LocalTending):
         if self._closed:
             return
         self._closed = True
+        if self._database.of_parent:
+            return
         # In this order: no write is left that an index could miss, and the last ones of other processes are seen.
         self._database.stop_writes()
         self._indexes.close()

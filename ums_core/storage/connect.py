@@ -1,6 +1,5 @@
 """The one place that opens SQLite: driver, key, pragmas, and the pool of readers."""
 
-import os
 import re
 import sqlite3
 import threading
@@ -14,12 +13,11 @@ from typing import Any, TypeAlias
 from ums_core.errors import (
     DatabaseEncrypted,
     DatabaseNotEncrypted,
-    DirectoryNotWritable,
     MissingExtra,
     StoreClosed,
     WrongKey,
 )
-from ums_core.storage import raw
+from ums_core.storage import forks, raw
 from ums_core.storage.complaint import Told, explain, translated
 
 __all__ = [
@@ -28,7 +26,6 @@ __all__ = [
     "Connector",
     "Reader",
     "load_driver",
-    "prepare_directory",
     "translated",
 ]
 
@@ -60,28 +57,6 @@ def load_driver(*, encrypting: bool = False) -> ModuleType:
     return newer  # type: ignore[no-any-return]  # as above
 
 
-def prepare_directory(path: Path) -> None:
-    """Create the directory of a database, private to its owner where it is new.
-
-    Raises:
-        DirectoryNotWritable: it cannot be created, is no directory, or cannot be written.
-    """
-    parent = path.parent
-    try:
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise DirectoryNotWritable(
-            f"cannot create {parent} for the database: {error.strerror}; choose another AI_DATABASE__URL"
-        ) from error
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise DirectoryNotWritable(
-            f"{parent} is not writable; SQLite needs to create files beside {path.name}: "
-            "change its permissions or choose another AI_DATABASE__URL"
-        )
-    if path.is_dir():
-        raise DirectoryNotWritable(f"{path} is a directory; name a file in AI_DATABASE__URL, such as {path}/memory.db")
-
-
 class Connector:
     """Opens connections to one database file, and keeps idle readers for the next caller.
 
@@ -95,6 +70,7 @@ class Connector:
     Attributes:
         told: gives the error of a function of ours that SQL called last.
         newer_key: asked where the key does not fit: the one that it was exchanged for, or None.
+        of_parent: whether this process was forked since: SQLite's connections do not pass to a child.
 
     Raises:
         ValueError: the key has another length.
@@ -121,7 +97,8 @@ class Connector:
         self._paused = False
         self._changed = threading.Condition()
         self._pinned = threading.local()
-        self._closed = False
+        self._closed = self.of_parent = False
+        forks.tell(self)
 
     @property
     def label(self) -> str:
@@ -249,6 +226,7 @@ class Connector:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """No reader is open for a ``with`` block: those lent are waited for, and those who want one wait."""
+        self.check_open()
         with self._changed:
             self._paused = True
             self._changed.wait_for(lambda: not self._lent)
@@ -280,8 +258,7 @@ class Connector:
         with self._changed:
             if self._paused:
                 self._changed.wait_for(lambda: not self._paused)
-            if self._closed:
-                raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
+            self.check_open()
             self._lent += 1
             if self._idle:
                 return self._idle.pop()
@@ -290,6 +267,22 @@ class Connector:
         except BaseException:
             self._returned()
             raise
+
+    def check_open(self) -> None:
+        """Refuse what comes after ``close``, or in a child of the process that opened the store.
+
+        Raises:
+            StoreClosed: that is so.
+        """
+        if self.of_parent:
+            raise StoreClosed(f"the store on {self.path} was opened before this process was forked; open it here again")
+        if self._closed:
+            raise StoreClosed(f"the store on {self.path} was closed; open it again with open_store(settings)")
+
+    def disown(self) -> None:
+        """Leave all to the parent process; another thread of it may have held the lock."""
+        self.of_parent = self._closed = True
+        self._changed = threading.Condition()
 
     def take_back(self, connection: Connection) -> None:
         """Keep a reader for the next caller."""

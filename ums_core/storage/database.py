@@ -24,8 +24,9 @@ from ums_core.storage import filters, journal, keyword, listing, raw
 from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
 from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
-from ums_core.storage.connect import Connection, Connector, Reader, load_driver, prepare_directory
+from ums_core.storage.connect import Connection, Connector, Reader, load_driver
 from ums_core.storage.exclusive import alone
+from ums_core.storage.files import prepare_directory
 from ums_core.storage.folding import Folding, Pace
 from ums_core.storage.guard import Guard
 from ums_core.storage.migrations import agree_on_terms, migrate
@@ -127,6 +128,11 @@ class Database:
         """Driver and SQLite version."""
         return self._connector.label
 
+    @property
+    def of_parent(self) -> bool:
+        """Whether this process was forked from the one that opened it, and has no part in it."""
+        return self._connector.of_parent
+
     def reader(self) -> Reader:
         """A connection that only reads, for a ``with`` block."""
         return self._connector.reader()
@@ -139,6 +145,7 @@ class Database:
 
     def write(self, work: Callable[[SqlTransaction], T]) -> T:
         """Run the work in a transaction, durable when this returns; see the port."""
+        self._connector.check_open()
         return self._writer.submit(in_name_of(actor(), work))
 
     def mark_of(self, seq: int) -> int:
@@ -258,11 +265,6 @@ class Database:
                 "SELECT DISTINCT pid >> 16 FROM passages WHERE modality = ?", (modality,)
             ).fetchall()
         return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
-
-    def knows_key(self, key: str) -> bool:
-        """Whether an idempotency key has its answer."""
-        with self.reader() as connection:
-            return connection.execute("SELECT 1 FROM idempotency WHERE key = ?", (key,)).fetchone() is not None
 
     def accept(self) -> None:
         """Believe in the database as it is."""

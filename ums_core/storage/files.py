@@ -9,10 +9,32 @@ from pathlib import Path
 
 from ums_core.errors import DatabaseBusy, DirectoryNotWritable, DiskFull, StorageError
 
-__all__ = ["copy_path", "refusals", "replace_durably", "swept", "sync_directory", "temporary"]
+__all__ = ["copy_path", "prepare_directory", "refusals", "replace_durably", "swept", "sync_directory", "temporary"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def prepare_directory(path: Path) -> None:
+    """Create the directory of a database, private to its owner where it is new.
+
+    Raises:
+        DirectoryNotWritable: it cannot be created, is no directory, or cannot be written.
+    """
+    parent = path.parent
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DirectoryNotWritable(
+            f"cannot create {parent} for the database: {error.strerror}; choose another AI_DATABASE__URL"
+        ) from error
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise DirectoryNotWritable(
+            f"{parent} is not writable; SQLite needs to create files beside {path.name}: "
+            "change its permissions or choose another AI_DATABASE__URL"
+        )
+    if path.is_dir():
+        raise DirectoryNotWritable(f"{path} is a directory; name a file in AI_DATABASE__URL, such as {path}/memory.db")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TypeVar
 from ums_core.errors import IdempotencyConflict
 from ums_core.storage.connect import Connection
 
-__all__ = ["digest_of", "once"]
+__all__ = ["answered", "digest_of", "once"]
 
 T = TypeVar("T")
 
@@ -20,6 +20,11 @@ def digest_of(parts: Iterable[bytes]) -> bytes:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.digest()
+
+
+def answered(connection: Connection, key: str) -> bool:
+    """Whether a key has its answer."""
+    return connection.execute("SELECT 1 FROM idempotency WHERE key = ?", (key,)).fetchone() is not None
 
 
 def once(connection: Connection, key: str, digest: bytes, at: int, work: Callable[[], T]) -> T:
