@@ -76,6 +76,9 @@ def form_of(hint: Any) -> Form:  # noqa: ANN401  # any type hint
     raise TypeError(f"{hint!r} has no form on the wire; add one to ums_core/wire/codec.py")
 
 
+_LITTLE = np.dtype("<f4")
+
+
 class _Vector:
     """Stands for ``Vector`` in a hint."""
 
@@ -107,7 +110,7 @@ def load_vector(value: "str | list[float]") -> "npt.NDArray[np.float32]":
         with np.errstate(over="ignore"):
             return np.array(value, dtype=np.float32)
     try:
-        return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4").astype(np.float32, copy=False)
+        return np.frombuffer(binascii.a2b_base64(value, strict_mode=True), _LITTLE).astype(np.float32, copy=False)
     except (binascii.Error, ValueError) as error:
         raise InvalidVector("a vector is base64 of little-endian float32 numbers, or a list of numbers") from error
 
