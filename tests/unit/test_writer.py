@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -143,6 +144,8 @@ def test_an_interrupt_of_a_thread_that_waits_leaves_no_turn_that_others_wait_for
     def disturb() -> None:
         waits = False
         while not waits:
+            # Who asks for a lock again and again may keep everybody else from it.
+            time.sleep(0.001)
             with writer._mutex:
                 waits = bool(writer._waiting)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
