@@ -1,19 +1,24 @@
 """What a damaged page, a reader that stays and another process do to a database: what is said of it, or waited for."""
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from filelock import FileLock
 
 from ums_core import Draft, EnhancedMemoryStore, Query, UnifiedSettings, open_store
 from ums_core.errors import NotADatabase, StoreClosed
+from ums_core.index.snapshot import _new_beside
 from ums_core.storage import forks
+from ums_core.storage.anchor import Anchor, Reached
 
 
 def chosen(path: Path, **database: object) -> UnifiedSettings:
@@ -136,3 +141,51 @@ def test_what_python_calls_in_a_child_disowns_all(tmp_path: Path) -> None:
     forks.disown([store._database._connector, awaited])
     assert refused(store.count, lambda: awaited.sync) == 2
     store.close()
+
+
+def test_an_anchor_that_is_reset_is_there_at_every_moment(tmp_path: Path) -> None:
+    anchor = Anchor(tmp_path / "memory.db", "00" * 16, (b"k" * 32,))
+    anchor.reset(Reached(7, 1))
+
+    def again() -> None:
+        for number in range(300):
+            anchor.reset(Reached(7 + number % 2, 1))
+
+    resetting = Thread(target=again)
+    resetting.start()
+    found = []
+    while resetting.is_alive():
+        found.append(anchor.read())
+    resetting.join()
+    assert len(found) > 100
+    assert None not in found
+    # What was noted further on is not believed any more.
+    anchor.note(Reached(12, 5))
+    anchor.reset(Reached(9, 3))
+    assert anchor.read() == Reached(9, 3)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_new_file_that_is_taken_for_a_left_over_is_made_again(tmp_path: Path) -> None:
+    taken: list[str] = []
+    done = Event()
+
+    def sweep() -> None:
+        while not done.is_set():
+            for left in tmp_path.iterdir():
+                with suppress(OSError), left.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+                    taken.append(left.name)
+
+    sweeping = Thread(target=sweep)
+    sweeping.start()
+    try:
+        while not taken:
+            path, descriptor = _new_beside(tmp_path / "index")
+            assert path.exists()
+            path.unlink()
+            os.close(descriptor)
+    finally:
+        done.set()
+        sweeping.join()

@@ -17,7 +17,7 @@ from struct import Struct
 import numpy as np
 
 from ums_core.storage import raw
-from ums_core.storage.files import refusals, sync_directory
+from ums_core.storage.files import refusals, replace_durably, sync_directory, temporary
 
 __all__ = ["Anchor", "Reached", "anchor_path", "digest_of_file", "digest_of_pages", "former_digest_of_file"]
 
@@ -100,14 +100,17 @@ class Anchor:
             sync_directory(self.path.parent)
 
     def reset(self, reached: Reached) -> None:
-        """Believe in this point and in no other.
+        """Believe in this point and in no other; killed at any moment, in this one or in what was noted before.
 
         Raises:
+            DatabaseBusy: somebody else is at it.
             StorageError: the file system refused, as where the anchor is a directory.
         """
-        with refusals(self.path):
-            self.path.unlink(missing_ok=True)
-        self.note(reached, sync=True)
+        slots, at = bytearray(2 * _SLOT), reached.seq % 2 * _SLOT
+        slots[at : at + _SLOT] = self._encoded(reached)
+        with temporary(self.path) as new, refusals(self.path):
+            new.write_bytes(slots)
+            replace_durably(new, self.path)
 
     def _encoded(self, reached: Reached) -> bytes:
         fields = _FIELDS.pack(_MAGIC, reached.seq, reached.mark, reached.pages or bytes(32))

@@ -7,6 +7,7 @@ from ums_core.ports.sealed import Sealing
 from ums_core.storage import journal, secret
 from ums_core.storage.anchor import Anchor, Reached, digest_of_file, digest_of_pages, former_digest_of_file
 from ums_core.storage.connect import Connection, Connector
+from ums_core.storage.files import swept
 
 __all__ = ["Guard"]
 
@@ -72,6 +73,8 @@ class Guard:
         known = connection.execute("SELECT 1 FROM meta WHERE key = 'anchored'").fetchone() is not None
         # Where anybody may remove the note, and the key with it, one that holds anything or has an anchor had it.
         known = known or bool(self._of_fields and (journal.head(connection).seq or self.anchor.path.exists()))
+        # Left by an acceptance that was killed.
+        swept(self.anchor.path)
         reached = self.anchor.read()
         self.suspicion = self._doubt(connection, reached, known=known)
         if self.suspicion is None:
