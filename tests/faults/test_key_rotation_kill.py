@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from power_loss import strace_works
+from sealed_samples import under
 from test_kill import Books
 from thorough import count
 
@@ -23,7 +24,6 @@ from ums_core.crypto.keyring import Keyring
 from ums_core.crypto.local import LocalSource
 from ums_core.errors import StorageError
 from ums_core.storage.connect import load_driver
-from ums_core.storage.sealed_columns import SEALED
 from ums_core.testing.workload import Churn, Place, perform
 
 pytestmark = [pytest.mark.faults, pytest.mark.no_cover, pytest.mark.needs_sqlcipher]
@@ -95,21 +95,6 @@ def opens(place: Place, key: bytes) -> bool:
     return True
 
 
-def keys_of_values(place: Place) -> set[str]:
-    """The ids of the keys that sealed values are under."""
-    connection = load_driver().connect(place.path)
-    try:
-        return {
-            value[1:9].hex()
-            for table in SEALED
-            for row in connection.execute(f"SELECT {', '.join(table.columns)} FROM {table.name}")
-            for value in row
-            if value is not None
-        }
-    finally:
-        connection.close()
-
-
 def assert_nothing_is_under_a_former_key(place: Place, former: dict[str, bytes]) -> None:
     """The next rotation ends what was begun; then one key and one version are left, and only they open anything."""
     with place.open() as store:
@@ -123,7 +108,7 @@ def assert_nothing_is_under_a_former_key(place: Place, former: dict[str, bytes])
         assert opens(place, envelope.active.derive("pages"))
         assert not any(opens(place, key) for key in former.values())
     else:
-        assert keys_of_values(place) == {envelope.active.key_id}
+        assert under(Path(place.path).parent) == {envelope.active.key_id}
 
 
 @pytest.mark.timeout(count(300, 7200))

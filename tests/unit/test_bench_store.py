@@ -1,22 +1,20 @@
 """The store benchmark: its data, its checks, its rows, and its command at a tiny size."""
 
-import importlib.abc
 import io
 import json
 import math
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.machinery import ModuleSpec
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from lacking import uninstall
 
 from ums_core import Draft, bench
 from ums_core.bench import __main__ as cli
@@ -52,25 +50,6 @@ def run_json(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
     return make_corpus(300, extra=20, queries=8, dim=DIM, seed=0)
-
-
-class Blocked(importlib.abc.MetaPathFinder):
-    """Makes one package look as if it were not installed."""
-
-    def __init__(self, package: str) -> None:
-        self._package = package
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        del path, target
-        if name.partition(".")[0] == self._package:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return None
-
-
-def block(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Blocked(package), *sys.meta_path])
 
 
 def test_every_measurement_gives_finite_rows_at_every_size(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +103,7 @@ def test_a_table_shows_ratios_goals_and_growth(capsys: pytest.CaptureFixture[str
 
 
 def test_without_chromadb_one_line_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    block(monkeypatch, "chromadb")
+    uninstall(monkeypatch, "chromadb")
     arguments = ["store", "--json", "--only", "search", "--sizes", "100", "--dim", str(DIM), "--rounds", "1"]
     assert cli.main(arguments) == 0
     out, err = capsys.readouterr()
@@ -136,7 +115,7 @@ def test_without_chromadb_one_line_says_so(capsys: pytest.CaptureFixture[str], m
 def test_a_missing_package_is_named_with_its_extra(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block(monkeypatch, "psutil")
+    uninstall(monkeypatch, "psutil")
     for name in ("store_measure", "store_files", "store_child"):
         monkeypatch.delitem(sys.modules, f"ums_core.bench.{name}")
         monkeypatch.delattr(bench, name)

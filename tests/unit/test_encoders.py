@@ -4,15 +4,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lacking import uninstall, unload
 
 from ums_core.encoders.cached import CachedEmbedder
 from ums_core.encoders.hashing import HashingEmbedder
@@ -43,28 +42,6 @@ class Counting(HashingEmbedder):
 
     def close(self) -> None:
         self.closed += 1
-
-
-class Blocked:
-    """A finder that knows nothing of the packages named, as if they were not installed."""
-
-    def __init__(self, *names: str) -> None:
-        self._names = names
-
-    def find_spec(self, name: str, _path: object = None, _target: ModuleType | None = None) -> ModuleSpec | None:
-        if name.partition(".")[0] in self._names:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return None
-
-
-def unload(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
-        monkeypatch.delitem(sys.modules, module)
-
-
-def uninstall(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    unload(monkeypatch, name)
-    monkeypatch.setattr(sys, "meta_path", [Blocked(name), *sys.meta_path])
 
 
 def run(code: str) -> str:

@@ -4,11 +4,12 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone
 from functools import reduce
 from typing import Any
 
 import pytest
+from nowhere import Nowhere
 
 from ums_core.errors import InvalidFilter
 from ums_core.records import Filter, Memory, Query
@@ -391,17 +392,6 @@ def test_a_filter_nests_up_to_the_limit() -> None:
         Filter.parse(nested(5000))
     with pytest.raises(InvalidFilter, match="deeper than 64"):
         Filter.every(deepest)
-
-
-class Nowhere(tzinfo):
-    def utcoffset(self, _: datetime | None, /) -> None:
-        return None
-
-    def dst(self, _: datetime | None, /) -> None:
-        return None
-
-    def tzname(self, _: datetime | None, /) -> str:
-        return "nowhere"
 
 
 def deep_list(depth: int) -> object:

@@ -1,8 +1,9 @@
 """Records are checked once, when they are made."""
 
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from nowhere import Nowhere
 
 from ums_core import Draft, Filter, Passage, Patch, Query
 from ums_core.errors import (
@@ -15,19 +16,6 @@ from ums_core.errors import (
     InvalidText,
     UMSError,
 )
-
-
-class Nowhere(tzinfo):
-    """A zone that knows no time."""
-
-    def utcoffset(self, _: datetime | None, /) -> None:
-        return None
-
-    def dst(self, _: datetime | None, /) -> None:
-        return None
-
-    def tzname(self, _: datetime | None, /) -> str:
-        return "nowhere"
 
 
 def nested(depth: int) -> dict[str, object]:

@@ -107,13 +107,14 @@ def test_a_forked_child_leaves_the_store_to_its_parent_and_may_open_its_own(tmp_
         store.add([draft])
 
         def child() -> int:
-            found = refused(store.count, lambda: store.add([draft]), lambda: store.search(Query(text="tea")))
+            search = Query(text="tea")
+            found = refused(store.count, lambda: store.add([draft]), lambda: store.search(search), store.settle)
             store.close()
             with open_store(settings) as own:
                 own.add([Draft(id="b", text="bread")])
                 return found * 10 + own.count()
 
-        assert in_a_child(child) == 32
+        assert in_a_child(child) == 42
         assert [memory.id for memory in store.scan().memories] == ["a", "b"]
         store.add([Draft(id="c", text="milk")])
     with open_store(settings) as store:

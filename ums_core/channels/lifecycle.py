@@ -112,7 +112,8 @@ class LocalLifecycle:
         key = check_label(idempotency_key, "idempotency_key")
         digest = digest_of([json.dumps(["supersede", old_id]).encode(), *draft_parts(asked)])
         with self._database.reader() as connection:
-            ready = None if answered(connection, key) else self._ingest.prepare([draft])
+            known = answered(connection, key)
+        ready = None if known else self._ingest.prepare([draft])
 
         def first(tx: SqlTransaction) -> list[object]:
             memory = work(tx, ready or self._ingest.prepare([draft]))

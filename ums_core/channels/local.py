@@ -333,6 +333,8 @@ class LocalStore(LocalLifecycle, LocalTending):
 
     def settle(self) -> None:
         """Return when no index has work left in the background; searches never need it."""
+        # In a forked child nobody is at work, and to wait for that would have no end.
+        self._database.head()
         self._indexes.settle()
 
     def kv_put(self, collection: str, items: Mapping[str, object]) -> None:
