@@ -92,7 +92,7 @@ def work(address: str, token: str, tally: Tally, number: int, span: tuple[float,
     until, pace_s = span
     with httpx.Client(base_url=address, headers={"X-API-Token": token}, trust_env=False, timeout=60) as client:
         step = 0
-        while time.monotonic() < until:
+        while not step or time.monotonic() < until:
             step += 1
             id_ = f"{os.getpid()}-{number}-{step}-{time.monotonic_ns()}"
             calls: list[tuple[str, Mapping[str, object]]] = [

@@ -7,11 +7,13 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 from conftest import EVERYTHING, listening, settings_in
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -37,12 +39,14 @@ class Quick(Guarded):
 class Place:
     url: str
     tokens: Tokens
+    known: dict[str, str] = field(default_factory=dict)
 
     def token(self, tenant: str = "acme") -> str:
         return self.tokens.create(Tenant(tenant), EVERYTHING, env="test")
 
     def head(self, path: str, *fields: str, tenant: str = "acme") -> bytes:
-        lines = (f"POST {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {self.token(tenant)}", *fields)
+        # One that is made already: a connection is not waited for while a token is written to the disk.
+        lines = (f"POST {path} HTTP/1.1", "Host: x", f"Authorization: Bearer {self.known[tenant]}", *fields)
         return "".join(f"{line}\r\n" for line in lines).encode() + b"\r\n"
 
     def connect(self) -> socket.socket:
@@ -55,19 +59,35 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with at_place(tmp_path_factory, Quick) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """As patient as it is: what comes slowly is not late here on a busy machine either."""
+    with at_place(tmp_path_factory, Guarded) as made:
+        yield made
+
+
+@contextmanager
+def at_place(tmp_path_factory: pytest.TempPathFactory, protocol: type[Guarded]) -> Iterator[Place]:
     limits = {"auth_failure_limit": "1000/second", "max_body_bytes": 100_000}
     settings = settings_in(tmp_path_factory.mktemp("place"), service=limits)
-    with listening(settings, Quick) as url:
-        yield Place(url, Tokens(tokens_path(settings.database.path)))
+    with listening(settings, protocol) as url:
+        made = Place(url, Tokens(tokens_path(settings.database.path)))
+        made.known.update({tenant: made.token(tenant) for tenant in ("acme", "large")})
+        yield made
 
 
 @pytest.fixture(autouse=True)
-def unharmed(place: Place, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def unharmed(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Whatever was tried, the service answers, was surprised by nothing, and keeps no stream open."""
+    place: Place = request.getfixturevalue("patient" if "patient" in request.fixturenames else "place")
     yield
     assert not [r for r in caplog.get_records("call") if r.name.startswith("ums_core") and r.levelname == "ERROR"]
     assert httpx.get(f"{place.url}/health/live").status_code == 200
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "ums_open_streams 0.0" not in (told := place.metrics()):
         assert time.monotonic() < deadline, told
         time.sleep(0.05)
@@ -134,7 +154,7 @@ def test_a_second_request_has_as_much_time_as_the_first(place: Place) -> None:
 
 def asked_for_much(place: Place, peer: socket.socket) -> None:
     """Ask for more than all buffers between hold."""
-    auth = {"Authorization": f"Bearer {place.token('large')}"}
+    auth = {"Authorization": f"Bearer {place.known['large']}"}
     for n in range(8):
         told = httpx.post(f"{place.url}/memory/add", headers=auth, json={"id": str(n), "text": "a" * 90_000})
         assert told.status_code == 200
@@ -148,16 +168,25 @@ def asked_for_much(place: Place, peer: socket.socket) -> None:
 
 
 def test_an_answer_that_nobody_reads_is_given_up(place: Place) -> None:
+    def given_up() -> bool:
+        here = peer.getsockname()
+        return not any(each.raddr == here for each in psutil.Process().net_connections("tcp4"))
+
     with socket.socket() as peer:
         asked_for_much(place, peer)
-        time.sleep(2)
+        deadline = time.monotonic() + 60
+        # Taken up, and let go of.
+        for over in (False, True):
+            while given_up() != over:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
         told = everything(peer)
     assert 0 < len(told) < MUCH * 8 * 90_000
 
 
-def test_an_answer_that_is_read_late_comes_whole(place: Place) -> None:
+def test_an_answer_that_is_read_late_comes_whole(patient: Place) -> None:
     with socket.socket() as peer:
-        asked_for_much(place, peer)
+        asked_for_much(patient, peer)
         time.sleep(0.2)
         told = 0
         while told < MUCH * 8 * 90_000:
@@ -185,8 +214,8 @@ def test_many_fields_without_end_are_refused(place: Place) -> None:
     with place.connect() as peer:
         try:
             peer.sendall(b"GET /health HTTP/1.1\r\n")
-            for n in range(100_000):
-                peer.sendall(b"X-%d: a\r\n" % n)
+            for n in range(1000):
+                peer.sendall(b"".join(b"X-%d-%d: a\r\n" % (n, m) for m in range(100)))
         except (BrokenPipeError, ConnectionResetError):
             pass
         assert statuses(everything(peer)) in ([431], [])
@@ -268,9 +297,9 @@ def test_a_body_in_chunks_is_bounded_as_it_comes(place: Place) -> None:
         assert statuses(everything(peer)) in ([413], [])
 
 
-def test_a_body_that_comes_in_pieces_is_one(place: Place) -> None:
-    with place.connect() as peer:
-        peer.sendall(place.head("/memory/add", "Transfer-Encoding: chunked", "Connection: close"))
+def test_a_body_that_comes_in_pieces_is_one(patient: Place) -> None:
+    with patient.connect() as peer:
+        peer.sendall(patient.head("/memory/add", "Transfer-Encoding: chunked", "Connection: close"))
         for part in (BODY[:5], BODY[5:]):
             peer.sendall(b"%x\r\n%s\r\n" % (len(part), part))
             time.sleep(0.1)
@@ -364,7 +393,7 @@ def test_a_stream_that_is_idle_ends_with_its_token_too(place: Place) -> None:
     with connect(f"ws{place.url[4:]}/v1/stream", additional_headers={"Authorization": f"Bearer {token}"}) as peer:
         place.tokens.revoke(token.split("_")[2])
         with pytest.raises(ConnectionClosed):
-            peer.recv(timeout=10)
+            peer.recv(timeout=60)
 
 
 def test_changes_are_told_as_long_as_the_token_holds(place: Place) -> None:
@@ -392,7 +421,7 @@ def test_a_service_without_connections_has_nothing_left_of_them(place: Place) ->
     for _ in range(50):
         with place.connect() as peer:
             peer.sendall(b"POST /memory/add HTTP/1.1\r\nContent-Length: 5\r\n\r\n")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(list(descriptors.iterdir())) > before + 5 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(list(descriptors.iterdir())) <= before + 5

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -322,10 +323,12 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
         try:
-            for _ in range(100):
+            until = time.monotonic() + 60
+            while True:
                 with socket.socket() as probe:
                     if not probe.connect_ex(("127.0.0.1", port)):
                         break
+                assert time.monotonic() < until
                 time.sleep(0.05)
             yield port
         finally:
@@ -392,16 +395,17 @@ def test_a_window_moves_on_and_forgets_whoever_spends_nothing() -> None:
 
 
 class Slow:
-    """Opens a store as slowly as it is told, and as often as not."""
+    """Opens a store once it may, and counts."""
 
     def __init__(self, settings: UnifiedSettings) -> None:
         self._open = sharing_embedder(settings, lambda _texts, _seconds: None)
         self.opened = 0
-        self.delay_s = 0.0
+        self.may = threading.Event()
+        self.may.set()
 
     def __call__(self, settings: UnifiedSettings) -> LocalStore:
         self.opened += 1
-        time.sleep(self.delay_s)
+        assert self.may.wait(60)
         return self._open(settings)
 
 
@@ -437,7 +441,7 @@ async def test_a_store_that_cannot_be_opened_does_not_keep_the_others_from_closi
         fine = store.sync
     broken = settings_of(settings, Tenant("broken")).database.path
     broken.mkdir(parents=True)
-    opener.delay_s = 0.2
+    opener.may.clear()
 
     async def ask() -> None:
         async with tenants.store(Tenant("broken")):
@@ -445,6 +449,7 @@ async def test_a_store_that_cannot_be_opened_does_not_keep_the_others_from_closi
 
     asking = asyncio.create_task(ask())
     await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.1, opener.may.set)
     await tenants.close()
     with pytest.raises(StorageError):
         await asking
@@ -469,7 +474,7 @@ async def test_what_is_under_way_counts_until_its_end(settings: UnifiedSettings)
     tokens = Tokens(tokens_path(settings.database.path))
     token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:read"], env="test"))
     opener = Slow(settings)
-    opener.delay_s = 0.6
+    opener.may.clear()
     tenants, watch = Tenants(settings, opener), Unwatched()
     gate = Gate(tokens, Rates(settings.service, watch.fallback))
     desk = Desk(gate, tenants, settings.service, watch, tokens)
@@ -478,6 +483,7 @@ async def test_what_is_under_way_counts_until_its_end(settings: UnifiedSettings)
         await desk.carry_out(caller, "count", {})
     with pytest.raises(Overloaded, match="under way"):
         await desk.carry_out(caller, "count", {})
+    opener.may.set()
     await desk.drain()
     with pytest.raises(Overloaded, match="under way"):
         await desk.carry_out(caller, "count", {})

@@ -22,6 +22,8 @@ from ums_core.settings.database import url_of
 
 Ask = Callable[[str], Mapping[str, object]]
 
+START_S = 120
+
 
 def free_port() -> int:
     with socket.socket() as free:
@@ -41,10 +43,10 @@ def visiting(port: int, answers: list[Mapping[str, object]], ask: Ask = health) 
 
     def visit() -> None:
         try:
-            for _ in range(400):
+            until = time.monotonic() + START_S
+            while not answers and time.monotonic() < until:
                 try:
                     answers.append(ask(f"http://127.0.0.1:{port}"))
-                    break
                 except httpx.TransportError:
                     time.sleep(0.05)
         finally:

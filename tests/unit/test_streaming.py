@@ -34,7 +34,7 @@ QUICK = RemoteOptions(timeout_s=5, attempts=2)
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Served]:
-    with serving(roomy(service={"time_budget": 1.0, "rate_limit": "1000000/second", "max_streams": 4})) as served:
+    with serving(roomy(service={"rate_limit": "1000000/second", "max_streams": 4})) as served:
         yield served
 
 
@@ -134,8 +134,9 @@ def test_a_service_without_room_is_asked_again_for_a_while(rate: str, options: R
         assert len(answered) == stored
 
 
-def test_changes_come_from_a_number_on_each_once_across_answers(service: Served) -> None:
+def test_changes_come_from_a_number_on_each_once_across_answers() -> None:
     with ExitStack() as stack:
+        service = stack.enter_context(serving(roomy(service={"time_budget": 1.0})))
         url = stack.enter_context(cutting(service.url, 700))
         store = stack.enter_context(RemoteStore(url, service.token("changes"), RemoteOptions(attempts=5)))
         writer = stack.enter_context(service.store("changes"))
