@@ -243,6 +243,22 @@ def test_what_has_metadata_alone_is_found_by_ids_and_filters_only(store: LocalSt
     assert store.verify() == []
 
 
+def test_rows_of_one_batch_that_say_different_things_keep_their_order_and_what_they_say(store: LocalStore) -> None:
+    said = [
+        Draft(text="bare"),
+        Draft(text="told", speaker="Ada", role="user", position=0, session="s"),
+        Draft(text="barer"),
+        Draft(text="", caption="a cat", tags=("t",), metadata={"none": None}, ttl_s=60.0),
+        Draft(text="last", occurred_at=NOW, valid_from=NOW, expires_at=NOW + timedelta(days=9000)),
+    ]
+    stored = store.add(said)
+    assert [memory.text for memory in store.scan().memories] == [draft.text for draft in said]
+    assert store.get([memory.id for memory in stored]) == stored
+    for draft, memory in zip(said, stored, strict=True):
+        for name in ("speaker", "role", "position", "session", "caption", "tags", "metadata", "ttl_s", "occurred_at"):
+            assert getattr(memory, name) == getattr(draft, name)
+
+
 def test_health_tells_the_dimension_before_the_first_vector_and_after(tmp_path: Path) -> None:
     with open_store(settings(tmp_path / "a", embedder="hashing:24")) as store:
         assert store.health().dim == {"text": 24}

@@ -86,9 +86,14 @@ def heard(text: str) -> tuple[int, int]:
         ASKS * ("?" in text)
         | ENDS_ASKING * text.rstrip().endswith("?")
         | FIRST_PERSON * (not said.isdisjoint(_OURSELVES))
-        | NAMES_TIME * (not said.isdisjoint(_TIMES) or _YEAR.search(text) is not None)
+        | NAMES_TIME * (not said.isdisjoint(_TIMES) or _names_year(text))
     )
     return len(found) - sum(map(STOP_WORDS.__contains__, found)), bits
+
+
+def _names_year(text: str) -> bool:
+    # To look for the digits first takes a fiftieth of the time, and most texts have none.
+    return ("19" in text or "20" in text) and _YEAR.search(text) is not None
 
 
 def asks_time(text: str) -> bool:

@@ -87,7 +87,7 @@ class Notes:
         self.changes: list[Noted] = []
 
     def came(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Note rows that came, by the values of ``INSERT``, in the order of their row ids."""
+        """Note rows that came, by the values of ``INSERTED``, in the order of their row ids."""
         salts = os.urandom(DIGEST_BYTES * len(rows))
         for place, values in enumerate(rows):
             self.digests += self.ink.digest(values, salts[DIGEST_BYTES * place : DIGEST_BYTES * (place + 1)])

@@ -6,7 +6,7 @@ from ums_core.storage import journal, keyword
 from ums_core.storage.codec import Codec
 from ums_core.storage.connect import Connection
 from ums_core.storage.ink import Notes
-from ums_core.storage.table import INSERT, INSERT_PASSAGE
+from ums_core.storage.table import INSERT_PASSAGE, insert_rows
 
 __all__ = ["Pending"]
 
@@ -47,7 +47,7 @@ class Pending:
     def flush(self) -> None:
         """Insert what waits."""
         if self.rows:
-            self.connection.executemany(INSERT, self.rows)
+            insert_rows(self.connection, self.rows)
             self.rows = []
         if self.passages:
             self.connection.executemany(INSERT_PASSAGE, self.passages)

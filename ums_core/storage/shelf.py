@@ -80,7 +80,7 @@ def under(connection: Connection, nid: int, ids: Sequence[str]) -> list[tuple[in
 
 
 def take(connection: Connection, rids: Sequence[int]) -> list[tuple[list[Any], list[tuple[str, bytes]]]]:
-    """Take rows out of the archive: the values of ``INSERT``, and modality and vector of each passage, by birth."""
+    """Take rows out of the archive: the values of ``INSERTED``, and modality and vector of each passage, by birth."""
     rows: list[tuple[Any, ...]] = []
     for part in chunked(rids):
         places = ",".join("?" * len(part))
