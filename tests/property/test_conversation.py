@@ -1,6 +1,6 @@
 """What the place of a turn adds to its score, and how places are kept."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from ums_core import Draft, Patch, Query, UnifiedSettings, open_store
 from ums_core.pipeline.surroundings import Surroundings
-from ums_core.ranking.conversation import KIND_SHIFT, NOTE, PEER, REPLY, USER, Turns, kinds_of, traits_among
+from ums_core.ranking.conversation import KIND_SHIFT, NOTE, PEER, REPLY, USER, Turns, kinds_of, traits_among, two_beside
 from ums_core.ranking.profile import DIALOGUE, PROFILES, Profile
 from ums_core.ranking.question import Question
 from ums_core.ranking.signals import scored
@@ -45,12 +45,12 @@ def turns_of(  # noqa: PLR0913  # the columns of a few turns
     def column(values: npt.ArrayLike, last: int, of: type) -> np.ndarray:
         return np.concatenate([np.asarray(values), np.full(len(ANCHORS), last)]).astype(of)
 
-    links = np.stack([np.append(column(side, -1, np.intp), -1) for side in (before, after)])
+    beside = two_beside(np.stack([np.append(column(side, -1, np.intp), -1) for side in (before, after)]))
     own = column(cues, 0, np.uint8) | column(kind, NOTE, np.uint8) << KIND_SHIFT
     count = len(own) - len(ANCHORS)
     return Turns(
-        traits=traits_among(own, links, None if named is None else column(named, 0, np.bool_)),
-        links=links,
+        traits=traits_among(own, beside, None if named is None else column(named, 0, np.bool_)),
+        beside=beside,
         session=column(session, -1, np.int32),
         telling=column(np.broadcast_to(telling, count), 0, np.int32),
         moment=column(np.broadcast_to(moment, count), -1, np.int64),
@@ -95,6 +95,12 @@ def test_a_higher_score_never_lowers_any_turn(base: np.ndarray, turns: Turns, pl
     after = placed(raised, turns, asked)
     assert (after >= before - 1e-9).all()
     assert after[place] >= before[place] + 1.0 - 1e-9
+
+
+@given(scores, dialogues(), st.integers(1, 2**20))
+def test_the_best_of_a_session_is_the_same_whatever_number_it_has(base: np.ndarray, turns: Turns, times: int) -> None:
+    session = np.where(turns.session < 0, -1, turns.session * times).astype(np.int32)
+    np.testing.assert_array_equal(placed(base, replace(turns, session=session)), placed(base, turns))
 
 
 @given(scores, dialogues())
@@ -223,7 +229,7 @@ def test_names_of_another_namespace_are_words_like_any_other(tmp_path: Path) -> 
         store.add([Draft(text="x", namespace=("many", str(n))) for n in range(70)])
         assert database.scopes(("many",), database.head()) == []
         assert around.with_neighbours(np.array([1, 999])).tolist() == [1, 999]
-        unknown = around.turns(np.array([1, 999]), [])
+        unknown = around.talk(np.array([1, 999])).turns()
         assert kinds_of(unknown.traits).tolist() == [PEER, NOTE]
         assert unknown.telling.tolist() == [1, 1]
 

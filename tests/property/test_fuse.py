@@ -58,3 +58,8 @@ def test_longer_lists_only_add_behind(first: np.ndarray, second: np.ndarray, dep
     assert sorted(whole) == sorted({*first.tolist(), *second.tolist()})
     short = alternating(first[:depth], second[:depth]).tolist()
     assert whole[: len(short)] == short
+
+
+@given(arrays(np.float32, st.integers(390, 900), elements=st.integers(-4, 4)), st.integers(1, 60))
+def test_the_best_of_many_are_those_that_come_first_in_order(scores: np.ndarray, k: int) -> None:
+    assert best_first(scores, k).tolist() == np.argsort(-scores, kind="stable")[:k].tolist()

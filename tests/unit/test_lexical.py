@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ums_core import Draft, LocalStore, Query, UnifiedSettings, open_store
-from ums_core.ranking.lexical import Matches, WordRows, among, bm25
+from ums_core.ranking.lexical import Matches, WordRows, among, bm25, rows_of
 
 
 def ids(store: LocalStore, text: str, **options: object) -> list[str]:
@@ -15,15 +15,24 @@ def ids(store: LocalStore, text: str, **options: object) -> list[str]:
 def test_a_rarer_word_and_a_shorter_row_score_higher() -> None:
     words = [WordRows(np.array([1]), 1), WordRows(np.array([1, 2, 3]), 3)]
     rids = np.array([1, 2, 3])
-    scores = bm25(words, rids, np.array([5.0, 5.0, 10.0]), 100)
+    lengths = np.array([5, 5, 10], np.int32)
+    scores = bm25(words, rids.searchsorted(rows_of(words)), lengths, 100)
     assert scores[0] > scores[1] > scores[2] > 0
-    assert bm25(words, np.empty(0, np.int64), np.empty(0), 100).shape == (0,)
+    assert bm25([], rows_of([]), lengths, 100).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_row_without_a_word_of_the_question_changes_no_score() -> None:
+    words = [WordRows(np.array([1]), 1), WordRows(np.array([1, 3]), 2)]
+    alone = bm25(words, np.array([0, 0, 1]), np.array([5, 10], np.int32), 100)
+    beside = bm25(words, np.array([0, 0, 2]), np.array([5, 900, 10], np.int32), 100)
+    assert beside.tolist() == [alone[0], 0.0, alone[1]]
+    assert Matches(np.array([1, 2, 3]), beside).best(3).tolist() == [1, 3]
 
 
 def test_the_best_are_the_same_however_many_are_asked_for() -> None:
     matches = Matches(np.arange(1, 9), np.array([1.0, 3, 3, 2, 3, 0, 5, 1]))
     whole = matches.best(100).tolist()
-    assert whole == [7, 2, 3, 5, 4, 1, 8, 6]
+    assert whole == [7, 2, 3, 5, 4, 1, 8]
     assert [matches.best(k).tolist() for k in range(1, 9)] == [whole[:k] for k in range(1, 9)]
     assert matches.of(np.array([7, 99, 1])).tolist() == [5.0, 0.0, 1.0]
     assert among(np.array([3]), np.empty(0, np.int64)).tolist() == [False]

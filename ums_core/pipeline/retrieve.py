@@ -1,26 +1,27 @@
 """A question becomes hits: candidates from vectors and keywords, fused, read, and cut to k."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from ums_core.pipeline.answer import Around, bare_hit, shaped, with_context
+from ums_core.pipeline.asked import DIVERSE, Asked
+from ums_core.pipeline.candidates import Gathering, filled
 from ums_core.pipeline.ranked import Ranked
 from ums_core.pipeline.recency import Recency
-from ums_core.pipeline.rerank import Rerank, Rereading, readable
+from ums_core.pipeline.rerank import Rerank, readable
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
-from ums_core.ports.index import RowSet, VectorIndex
+from ums_core.ports.index import VectorIndex
 from ums_core.ports.ledger import Head
 from ums_core.ranking.conversation import kinds_of
 from ums_core.ranking.fuse import alternating, best_first
-from ums_core.ranking.lexical import Matches, among, bm25, union
+from ums_core.ranking.lexical import among
 from ums_core.ranking.mmr import alike_by_vectors, alike_by_words, mmr
-from ums_core.ranking.profile import PROFILES, Profiles, adjusted
+from ums_core.ranking.profile import PROFILES, adjusted
 from ums_core.ranking.question import NO_QUESTION, Question
 from ums_core.ranking.signals import scored
 from ums_core.ranking.words import telling
@@ -31,10 +32,6 @@ __all__ = ["Retrieve"]
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 
-# So many of each list are fused, and more only where more hits are wanted.
-CANDIDATES = 50
-# So many of the best are put in an order that does not repeat itself, or by their age, however few are shown.
-DIVERSE = 100
 # Writers may come between a snapshot and the index so often before a search is content with what it has.
 MOMENTS = 100
 
@@ -67,6 +64,7 @@ class Retrieve:
         self._clock = recency.clock
         self._rerank = rerank
         self._surroundings = surroundings
+        self._gathering = Gathering(surroundings)
 
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``."""
@@ -82,7 +80,7 @@ class Retrieve:
         allowed = self._ledger.allowed(query.namespace, condition, head)
         profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
         question = Question.of(query.text) if query.mode == "hybrid" and query.text else NO_QUESTION
-        asked = _Search(
+        asked = Asked(
             query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query), head
         )
         hits, complete = self._attempt(asked)
@@ -92,7 +90,7 @@ class Retrieve:
         """Free the weights of what reads the best candidates again."""
         self._rerank.close()
 
-    def _search_at_one_moment(self, before: "_Search", text: str) -> list[Hit]:
+    def _search_at_one_moment(self, before: Asked, text: str) -> list[Hit]:
         """Search again, after something that was found had expired, or was replaced while we looked.
 
         All is read from one snapshot of storage, and only what lives; it counts if the index stood at the same change
@@ -129,7 +127,7 @@ class Retrieve:
             seq = self._ledger.head().seq
         return None, None
 
-    def _attempt(self, asked: "_Search") -> tuple[list[Hit], bool]:
+    def _attempt(self, asked: Asked) -> tuple[list[Hit], bool]:
         query = asked.query
         found = self._best(asked)
         if asked.rereading is not None:
@@ -159,11 +157,11 @@ class Retrieve:
         bare = [hit for _, hit in hits] if not around else with_context(hits, around, memories)
         return shaped(bare, query), complete
 
-    def _best(self, asked: "_Search") -> Ranked:
+    def _best(self, asked: Asked) -> Ranked:
         """The best candidates, best first: all that the query may show, and more where it ranks more together."""
         query, depth = asked.query, asked.depth
         if query.mode == "keyword":
-            matches = self._matches(asked)
+            matches = self._gathering.matching(asked)
             rids = matches.best(depth)
             scores = matches.of(rids)
             return Ranked(rids.tolist(), scores.tolist(), [None] * len(rids), {"lexical": scores})
@@ -175,49 +173,46 @@ class Retrieve:
         cosines = _bounded(nearness.astype(np.float64))
         return Ranked(rids.tolist(), cosines.tolist(), cosines.tolist(), {"dense": cosines})
 
-    def _fused(self, asked: "_Search") -> Ranked:
+    def _fused(self, asked: Asked) -> Ranked:
         """The best of both lists and their neighbours, ranked together; the rest of the lists follow behind them.
 
         So a search for more hits begins with the hits of a search for fewer.
         """
         query, depth = asked.query, asked.depth
-        matches = self._matches(asked)
-        core = union([self._near(asked, CANDIDATES), matches.best(CANDIDATES)])
-        if not len(core):
+        found = self._gathering.candidates(asked)
+        if found is None:
             return Ranked([], [], [], {})
-        rids, cosines = self._with_neighbours(core, asked)
-        turns = self._surroundings.turns(rids, asked.speakers, query.kind)
-        asking = (asked.question, asked.profiles)
-        result = scored(matches.of(rids), cosines, rids.searchsorted(core), turns, asking)
+        rids, cosines = found.rids, found.cosines
+        result = scored(found.matches, cosines, found.core, found.turns, (asked.question, asked.profiles))
         order = best_first(result.scores, depth)
-        found = Ranked(
+        best = Ranked(
             rids.take(order).tolist(),
             result.scores.take(order).tolist(),
             [None] * len(order) if cosines is None else _bounded(cosines.take(order)).tolist(),
             {name: part.take(order) for name, part in result.parts().items()} if query.explain else {},
-            kinds_of(turns.traits.take(order)) if query.explain else None,
+            kinds_of(found.turns.traits.take(order)) if query.explain else None,
         )
-        return found if len(rids) >= depth else found.followed_by(self._behind(rids, matches.best(depth), asked))
+        return best if len(rids) >= depth else best.followed_by(self._behind(rids, found.matching.best(depth), asked))
 
     def _behind(
-        self, rids: npt.NDArray[np.int64], matching: npt.NDArray[np.int64], asked: "_Search"
+        self, rids: npt.NDArray[np.int64], matching: npt.NDArray[np.int64], asked: Asked
     ) -> tuple[list[int], Sequence[float | None]]:
         """Row ids of the lists that are no candidates, alternating by rank, and their cosines."""
-        rest = alternating(self._near(asked, asked.depth), matching)
+        rest = alternating(asked.nearest(asked.depth), matching)
         rest = rest[~among(rest, rids)]
         if asked.index is None or asked.vector is None:
             return rest.tolist(), [None] * len(rest)
-        cosines = _filled(asked.index.scores(asked.vector, rest).astype(np.float64))
+        cosines = filled(asked.index.scores(asked.vector, rest).astype(np.float64))
         return rest.tolist(), _bounded(cosines).tolist()
 
-    def _diverse(self, found: Ranked, asked: "_Search") -> Ranked:
+    def _diverse(self, found: Ranked, asked: Asked) -> Ranked:
         """The same, the first of them in the order of maximal marginal relevance."""
         pool = found.rids[:DIVERSE]
         alike = self._alike(pool, asked)
         order = mmr(np.array(found.scores[:DIVERSE]), alike, asked.query.diversity or 0.0)
         return found.taken([*order, *range(len(order), len(found.rids))])
 
-    def _alike(self, rids: Sequence[int], asked: "_Search") -> Floats:
+    def _alike(self, rids: Sequence[int], asked: Asked) -> Floats:
         """How alike rows are: by the mean of their passages, or by their words where there is no vector to go by."""
         if asked.vector is None:
             memories = self._ledger.rows(rids)
@@ -230,7 +225,7 @@ class Retrieve:
                 rows[place] = vectors[0] if len(vectors) == 1 else np.mean(vectors, axis=0)
         return alike_by_vectors(rows)
 
-    def _around(self, rids: Sequence[int], asked: "_Search") -> Around:
+    def _around(self, rids: Sequence[int], asked: Asked) -> Around:
         """The turns before and after each row that the query asks for, as far as its filter lets them through."""
         if not asked.query.context:
             return {}
@@ -244,41 +239,7 @@ class Retrieve:
             for rid, (before, after) in around.items()
         }
 
-    def _near(self, asked: "_Search", depth: int) -> npt.NDArray[np.int64]:
-        """The row ids nearest by vector, best first."""
-        if asked.index is None or asked.vector is None:
-            return _NO_RIDS
-        return asked.index.search(asked.vector, depth, asked.allowed)[0]
-
-    def _matches(self, asked: "_Search") -> Matches:
-        """All that match by words, with their BM25 among the rows that may be found."""
-        query, allowed = asked.query, asked.allowed
-        prune = asked.condition is None
-        found, exact = self._ledger.rows_with(query.text or "", query.namespace, allowed, asked.head, prune=prune)
-        if not found:
-            return Matches(_NO_RIDS, np.empty(0))
-        rids = union([word.rids for word in found])
-        if allowed is not None and not (prune and exact):
-            rids = rids[among(rids, allowed.rids)]
-            found = [word.only(rids) for word in found]
-        total = self._surroundings.rows if allowed is None else len(allowed)
-        return Matches(rids, bm25(found, rids, self._surroundings.lengths(rids), total))
-
-    def _with_neighbours(self, core: Ids, asked: "_Search") -> tuple[Ids, Floats | None]:
-        """The candidates with the turns just before and after them, ascending, and their cosines."""
-        rids = self._surroundings.with_neighbours(core)
-        # They share a namespace with a candidate; a filter may still keep them out, and some may be gone by now.
-        if asked.condition is not None and asked.allowed is not None:
-            rids = rids[among(rids, asked.allowed.rids)]
-        if asked.index is None or asked.vector is None:
-            return rids, None
-        cosines = asked.index.scores(asked.vector, rids).astype(np.float64)
-        if math.isnan(cosines.sum()):
-            stays = ~np.isnan(cosines) | among(rids, core)
-            rids, cosines = rids[stays], _filled(cosines[stays])
-        return rids, cosines
-
-    def _texts(self, rids: Sequence[int], asked: "_Search") -> dict[int, str]:
+    def _texts(self, rids: Sequence[int], asked: Asked) -> dict[int, str]:
         """What a second look reads of each row; nothing of one that is gone by now."""
         memories = self._ledger.rows(rids)
         return {
@@ -286,7 +247,7 @@ class Retrieve:
             for rid in rids
         }
 
-    def _passage(self, rid: int, memory: Memory, asked: "_Search") -> int:
+    def _passage(self, rid: int, memory: Memory, asked: Asked) -> int:
         if len(memory.passages) == 1:
             return 0
         held = self._ledger.vectors([rid]).get(rid)
@@ -297,40 +258,9 @@ class Retrieve:
         return int(np.argmax(cosines))
 
 
-@dataclass(frozen=True, slots=True)
-class _Search:
-    """A query with what it takes to answer it."""
-
-    query: Query
-    condition: Filter | None
-    vector: npt.NDArray[np.float32] | None
-    index: VectorIndex | None
-    allowed: RowSet | None
-    speakers: set[int]
-    profiles: Profiles
-    question: Question
-    rereading: Rereading | None
-    head: Head
-
-    @property
-    def depth(self) -> int:
-        """How many must be ranked to show what the query asks for."""
-        shown = self.query.offset + self.query.k
-        again = 0 if self.rereading is None else self.rereading.top_n
-        return max(shown, again, 0 if self.query.diversity is None and not self.query.recency else DIVERSE)
-
-
-_NO_RIDS = np.empty(0, np.int64)
-
-
 def _bounded(cosines: Floats) -> Floats:
     """Cosines within their range, which rounding may leave by an ulp."""
     return np.asarray(np.minimum(np.maximum(cosines, -1.0), 1.0))
-
-
-def _filled(cosines: Floats) -> Floats:
-    """Cosines where one without a vector of this modality is as far as the farthest, not out of the question."""
-    return np.nan_to_num(cosines, nan=float(np.nanmin(cosines, initial=1.0)))
 
 
 def _others(around: Around) -> set[int]:

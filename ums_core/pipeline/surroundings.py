@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ums_core.pipeline.circle import Circle, Circles
+from ums_core.ports.index import RowSet
 from ums_core.ports.ledger import Head, Ledger, TurnRow
-from ums_core.ranking.conversation import KIND_SHIFT, NOTE, PEER, REPLY, USER, Turns, kinds_of, traits_among
+from ums_core.ranking.conversation import KIND_SHIFT, NOTE, PEER, REPLY, USER, Talk, kinds_of, two_beside
 from ums_core.ranking.lexical import union
 from ums_core.ranking.words import words
 from ums_core.records.memory import Namespace
@@ -18,6 +20,7 @@ from ums_core.records.query import Kind
 __all__ = ["Surroundings"]
 
 Ids = npt.NDArray[np.int64]
+Places = npt.NDArray[np.intp]
 _Bytes = npt.NDArray[np.uint8]
 
 _KINDS = {"user": USER, "human": USER, "assistant": REPLY, "ai": REPLY}
@@ -78,6 +81,7 @@ class Surroundings:
         self._speakers: dict[str, int] = {}
         # By namespace, and under None of all.
         self._names: dict[int | None, dict[str, set[int]]] = {}
+        self._circles = Circles()
 
     def refresh(self, head: Head) -> None:
         """Take up what was committed up to a change, and perhaps later ones; costs nothing where nothing was."""
@@ -90,6 +94,8 @@ class Surroundings:
             self._append(rows, touched)
             for key in touched:
                 self._relink(key)
+            if touched:
+                self._circles.clear()
             self._living = self._count - self._gone
             # Whoever reads an earlier moment finds nothing new, and what was taken up is not to be taken up again.
             self._seq = max(self._seq, seq)
@@ -153,30 +159,51 @@ class Surroundings:
         # Whole turns first: to take from one field would copy that of all turns.
         return np.asarray(self._turns.take(self._places(rids))["telling"])
 
-    def turns(self, rids: Ids, speakers: Collection[int], declared: Kind | None = None) -> Turns:
-        """The candidates as turns, in their order; notes without a word are those that are not known yet.
+    def talk(self, rids: Ids, declared: Kind | None = None) -> Talk:
+        """Rows as turns, in their order; notes without a word are those that are not known yet.
 
         Args:
             rids: ascending.
-            speakers: those whom the query names.
             declared: what the memories are said to be; None goes by what their namespaces are declared to be, and
                 else by their roles.
         """
         places = self._places(rids)
         turns = self._turns.take(places)
+        return self._talk(places, turns, _beside(turns), declared)
+
+    def circle(self, rows: RowSet, declared: Kind | None = None) -> Circle:
+        """The rows of a small set as :meth:`talk` gives them, kept until one of any conversation goes or moves.
+
+        Costs as much as ``talk`` and ``with_neighbours`` of all of them, and nothing where it is kept.
+        """
+        kept = self._circles.get(rows, declared)
+        if kept is None:
+            with self._lock:
+                kept = self._drawn(rows, declared)
+        return kept
+
+    def _drawn(self, rows: RowSet, declared: Kind | None) -> Circle:
+        places = self._places(rows.rids)
+        turns = self._turns.take(places)
+        beside = _beside(turns)
+        # What is said to be a note lends and borrows nothing; its neighbours are candidates all the same.
+        circle = Circle(rows.rids, self._talk(places, turns, beside, declared).apart(), _among(beside, places)[:, :-1])
+        if places.all():
+            self._circles.keep(rows, declared, circle)
+        return circle
+
+    def _talk(self, places: Places, turns: npt.NDArray[Any], beside: Places, declared: Kind | None) -> Talk:
         traits, session = turns["traits"], turns["session"]
-        beside = np.empty((2, len(rids) + 1), np.intp)
-        beside[0, :-1], beside[1, :-1], beside[:, -1] = turns["before"], turns["after"], -1
         if declared is not None or self._kinds:
             kinds = self._as_declared(kinds_of(traits), turns["declared"], declared)
             traits = (traits & _CUES) | (kinds << KIND_SHIFT)
+            beside = beside.copy()
             beside[:, :-1][:, kinds == NOTE] = -1
             session = np.where(kinds == NOTE, -1, session)
-        links = _among(beside, places)
-        named = _any_of(turns["speaker"], speakers) if speakers else None
-        return Turns(traits_among(traits, links, named), links, session, turns["telling"], turns["moment"])
+        near = two_beside(_among(beside, places))
+        return Talk(traits, turns["speaker"], near, session, turns["telling"], turns["moment"])
 
-    def _places(self, rids: Ids) -> npt.NDArray[np.intp]:
+    def _places(self, rids: Ids) -> Places:
         """Where rows stand, which ascend; 0 for one that is not known yet, such as one committed since the refresh."""
         count = self._count
         if not count or not len(rids):
@@ -284,21 +311,20 @@ def _taken_for(declared: Kind | None) -> _Bytes:
     return np.array(kinds.get(declared or "", (NOTE, NOTE, USER, REPLY)), np.uint8)
 
 
-def _any_of(codes: npt.NDArray[np.int32], wanted: Collection[int]) -> npt.NDArray[np.bool_]:
-    """Whether each code is wanted; of a question few are."""
-    found = np.zeros(len(codes), np.bool_)
-    for code in wanted:
-        found |= codes == code
-    return found
-
-
 def _is_name(part: str, named: Iterable[str]) -> bool:
     """Whether a part of a text between spaces is a name, as in ``Ana``, ``Ana's`` or ``(Ana?``."""
     found = words(part.lower().replace("'s", "").replace("\u2019s", ""))
     return bool(found) and all(word in named for word in found)
 
 
-def _among(beside: npt.NDArray[np.intp], places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _beside(turns: npt.NDArray[Any]) -> Places:
+    """Where the turns before and after stand, shape (2, n + 1), the last column -1."""
+    beside = np.empty((2, len(turns) + 1), np.intp)
+    beside[0, :-1], beside[1, :-1], beside[:, -1] = turns["before"], turns["after"], -1
+    return beside
+
+
+def _among(beside: Places, places: Places) -> Places:
     """For each place, which of the places it is, or -1."""
     if np.count_nonzero(places) == len(places):
         # All are known, and so they ascend.

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Matches", "WordRows", "among", "bm25", "union"]
+from ums_core.ranking.fuse import best_first
+
+__all__ = ["Matches", "WordRows", "among", "bm25", "rows_of", "union"]
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
+Places = npt.NDArray[np.intp]
 
 _K1, _B = 1.2, 0.75
 
@@ -35,11 +38,11 @@ class WordRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """Rows that hold at least one word.
+    """Rows, and how well they match by words.
 
     Attributes:
         rids: ascending, shape (n,).
-        scores: at least 0, higher is better, shape (n,).
+        scores: higher is better, 0 where a row holds no word, shape (n,).
     """
 
     rids: Ids
@@ -54,19 +57,16 @@ class Matches:
         return np.where(found, self.scores.take(at, mode="clip"), 0.0)
 
     def best(self, k: int) -> Ids:
-        """The ids of the k best, best first; of equals the smaller first."""
-        rids, scores = self.rids, self.scores
-        if k < len(scores):
-            near = (scores >= np.partition(scores, len(scores) - k)[len(scores) - k]).nonzero()[0]
-            rids, scores = rids.take(near), scores.take(near)
-        return rids.take((-scores).argsort(kind="stable")[:k])
+        """The ids of the k best that hold a word, best first; of equals the smaller first."""
+        at = best_first(self.scores, k)
+        return self.rids.take(at[self.scores.take(at) > 0.0])
 
 
 def among(rids: Ids, others: Ids) -> npt.NDArray[np.bool_]:
     """Whether each id is one of the others, which ascend; shape (n,)."""
     if not len(others):
         return np.zeros(len(rids), np.bool_)
-    return np.asarray(others[np.minimum(np.searchsorted(others, rids), len(others) - 1)] == rids)
+    return np.asarray(others.take(others.searchsorted(rids), mode="clip") == rids)
 
 
 def union(lists: Sequence[Ids]) -> Ids:
@@ -82,25 +82,30 @@ def union(lists: Sequence[Ids]) -> Ids:
     return ids[first]
 
 
-def bm25(words: Sequence[WordRows], rids: Ids, lengths: Floats | npt.NDArray[np.int32], total: int) -> Floats:
-    """Scores of rows by the words that they hold, shape (n,).
+def bm25(words: Sequence[WordRows], at: Places, lengths: npt.NDArray[np.int32], total: int) -> Floats:
+    """Scores of rows by the words that they hold, shape (n,); 0 where a row holds none.
 
     A word counts once in a row, however often it stands there, and lengths are compared with the mean of the rows
-    given: nothing but the rows of one namespace has a part in its scores.
+    that hold a word: nothing but the rows of one namespace has a part in its scores.
 
     Args:
-        words: the words of the question; all their rows are among ``rids``.
-        rids: distinct, ascending, shape (n,).
+        words: the words of the question.
+        at: for each of :func:`rows_of` the words, its place among the rows, shape (m,).
         lengths: how many words each row has, shape (n,).
         total: how many rows could have matched.
 
     Source: Robertson, Zaragoza, FnTIR 3(4), 2009, with binary term frequencies; the weight of a word is that of Lucene.
     """
-    if not len(rids):
-        return np.empty(0)
+    if not len(at):
+        return np.zeros(len(lengths))
     counts = [min(word.count, total) for word in words]
     rarities = [math.log1p((total - count + 0.5) / (count + 0.5)) * (_K1 + 1.0) for count in counts]
-    at = rids.searchsorted(np.concatenate([word.rids for word in words]))
-    held = np.bincount(at, np.repeat(rarities, [len(word.rids) for word in words]), len(rids))
-    mean = max(1.0, float(lengths.sum()) / len(lengths))
+    held = np.bincount(at, np.array(rarities).repeat([len(word.rids) for word in words]), len(lengths))
+    holding = held > 0.0
+    mean = max(1.0, int(np.vecdot(holding, lengths, dtype=np.int64)) / int(np.count_nonzero(holding)))
     return np.asarray(held / (1.0 + _K1 * (1.0 - _B) + _K1 * _B / mean * lengths))
+
+
+def rows_of(words: Sequence[WordRows]) -> Ids:
+    """The rows of some words, one word after the other."""
+    return np.concatenate([word.rids for word in words]) if words else np.empty(0, np.int64)

@@ -77,7 +77,7 @@ class _Table:
     """The weights by traits.
 
     Attributes:
-        sums: of all signals of a quantity, shape (quantities, 256).
+        sums: of all signals of a quantity, shape (256, quantities).
         each: by name of the signal, what it multiplies, and its weight, shape (256,).
         busy: whether more than the shares and the date count where no kind has other bits than these four numbers.
     """
@@ -115,20 +115,20 @@ def scored(
     question, profiles = asked
     table = _table(profiles, question.asks_time, question.about_reply, cosines is not None)
     traits = turns.traits
-    weights = table.sums.take(traits, 1)
+    weights = table.sums.take(traits, 0)
     measured = np.zeros((_QUANTITIES, len(traits)))
     measured[LEXICAL] = standard(matches, core)
     if cosines is not None:
         measured[DENSE] = standard(cosines, core)
     measured[ONE] = 1.0
-    scores = _summed(weights[:ONE], measured[:ONE])
+    scores = _summed(weights[:, :ONE], measured[:ONE])
     if table.busy[int(np.bitwise_or.reduce(traits)) >> KIND_SHIFT & 3]:
         placed(scores, turns, out=measured[_LENT])
         measured[LENGTH] = _LENGTHS.take(turns.telling, mode="clip")
-        scores += _summed(weights[ONE:DATE], measured[ONE:DATE])
+        scores += _summed(weights[:, ONE:DATE], measured[ONE:DATE])
     if question.when is not None:
         measured[DATE] = nearness(question.when, turns.moment, HALF_LIFE_DAYS)
-        scores += weights[DATE] * measured[DATE]
+        scores += weights[:, DATE] * measured[DATE]
 
     def parts() -> dict[str, Floats]:
         return {name: row.take(traits) * measured[quantity] for name, (quantity, row) in table.each.items()}
@@ -137,8 +137,8 @@ def scored(
 
 
 def _summed(weights: Floats, quantities: Floats) -> Floats:
-    """What quantities come to for each turn, shape (n,), by their weights; both of shape (quantities, n)."""
-    return np.asarray(np.vecdot(weights.T, quantities.T))
+    """What quantities, shape (q, n), come to for each turn, shape (n,), by its weights, shape (n, q)."""
+    return np.asarray(np.vecdot(weights, quantities.T))
 
 
 @lru_cache(maxsize=32)
@@ -148,13 +148,13 @@ def _table(profiles: Profiles, asks_time: bool, about_reply: bool, vectors: bool
     kinds = (profiles.notes, profiles.dialogue, profiles.assistant, profiles.assistant)
     weights = [_shared(profile, vectors=vectors) for profile in kinds]
     each: dict[str, tuple[int, Floats]] = {}
-    sums = np.zeros((_QUANTITIES, len(_ALL_TRAITS)))
+    sums = np.zeros((len(_ALL_TRAITS), _QUANTITIES))
     for name, (quantity, where) in signals.items():
         if name != "time" or asks_time:
             by_kind = np.array([getattr(profile, name) for profile in weights])
             each[name] = quantity, by_kind.take(_KIND) * where
-            sums[quantity] += each[name][1]
-    placing = np.asarray(sums[ONE:DATE].any(axis=0))
+            sums[:, quantity] += each[name][1]
+    placing = np.asarray(sums[:, ONE:DATE].any(axis=1))
     busy = tuple(bool(placing[_KIND & ~bits == 0].any()) for bits in range(REPLY + 1))
     return _Table(sums, each, busy)
 

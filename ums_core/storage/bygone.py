@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ums_core.ports.bygone import Near, Wanted
-from ums_core.ranking.lexical import Matches, WordRows, bm25, union
+from ums_core.ranking.lexical import Matches, WordRows, bm25, rows_of, union
 from ums_core.records import Memory
 from ums_core.records.match import micros
 from ums_core.storage.allowed import condition_sql
@@ -63,7 +63,8 @@ class SqlBygone:
         if not found:
             return Matches(np.empty(0, np.int64), np.empty(0))
         rids = union([word.rids for word in found])
-        return Matches(rids, bm25(found, rids, np.array([lengths[rid] for rid in rids.tolist()], float), len(lengths)))
+        telling = np.array([lengths[rid] for rid in rids.tolist()], np.int32)
+        return Matches(rids, bm25(found, rids.searchsorted(rows_of(found)), telling, len(lengths)))
 
     def recalled(self, rids: Sequence[int]) -> dict[int, Memory]:
         """The memories of those rows that are still in the archive."""

@@ -234,8 +234,7 @@ class Database:
         places = tuple(scopes) if scopes is not None and exact else None
         candidates = Candidates(head, None if allowed is None else allowed.rids)
         asked = Asked(places, candidates, prune=prune and exact)
-        with self.reader() as connection:
-            return rows_with(connection, self._postings, keyword.question_words(text), asked, self.codec), exact
+        return rows_with(self.reader, self._postings, keyword.question_words(text), asked, self.codec), exact
 
     def turns_since(self, seq: int, hi: int) -> tuple[int, npt.NDArray[np.int64], list[TurnRow]]:
         """What changed in conversations; see the port."""

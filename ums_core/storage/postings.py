@@ -125,6 +125,23 @@ class Postings:
             found = alone._look(connection, words, scopes, candidates, prune=prune)
         return sorted(found, key=lambda rows: rows.count)
 
+    def ready(self, words: Sequence[str], scopes: Scopes, head: Head) -> list[WordRows] | None:
+        """The same from what is kept alone, pruned or not; None where storage must be read.
+
+        That is of most questions in a small namespace: no word is frequent there, and nothing was added since.
+        """
+        found: list[WordRows] = []
+        with self._mutex:
+            if head.seq != self._seq:
+                return None
+            for word in words:
+                held = self._lists.get((scopes, word))
+                if held is None or held.frequent or held.read_to < head.hi or held.cleared < self.cleared:
+                    return None
+                self._lists.move_to_end((scopes, word))
+                found.append(WordRows(held.rids, len(held.rids)))
+        return sorted(found, key=lambda rows: rows.count)
+
     def _look(
         self, connection: Connection, words: Sequence[str], scopes: Scopes, candidates: Candidates, *, prune: bool
     ) -> list[WordRows]:
