@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -103,6 +104,32 @@ def test_rows_that_break_their_table_are_damage(tmp_path: Path) -> None:
     connector_of(path, None).peek(_whole)
     with pytest.raises(NotADatabase, match="NULL value in"):
         connector_of(path, None).peek(lambda connection: check_pages(connection, path))
+
+
+def test_a_look_at_a_file_that_is_written_to_meanwhile_is_taken_again(tmp_path: Path) -> None:
+    path, plain = tmp_path / "memory.db", settings(tmp_path, {})
+    with open_store(plain) as store:
+        store.add([Draft(id=f"{n}", text=f"zebra {n}") for n in range(100)])
+    writing = open_store(plain)
+    found: list[str] = []
+
+    def look(connection: Any) -> None:  # noqa: ANN401  # of either driver
+        connection.execute("BEGIN")
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if not writing.closed:
+            writing.delete([f"{n}" for n in range(100)])
+            writing.add([Draft(text=f"crane {n} " * 50) for n in range(200)])
+            # Folds all that into the file, and no lock keeps it from that.
+            writing.close()
+        try:
+            check_pages(connection, path)
+        except load_driver().DatabaseError:
+            found.append("torn")
+            raise
+        found.append("whole")
+
+    connector_of(path, None).peek(look)
+    assert found == ["torn", "whole"]
 
 
 def _whole(connection: object) -> None:

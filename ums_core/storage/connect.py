@@ -14,11 +14,13 @@ from ums_core.errors import (
     DatabaseEncrypted,
     DatabaseNotEncrypted,
     MissingExtra,
+    StorageError,
     StoreClosed,
     WrongKey,
 )
 from ums_core.storage import forks, raw
 from ums_core.storage.complaint import Told, explain, translated
+from ums_core.storage.files import has_content, stamps
 
 __all__ = [
     "BUSY_TIMEOUT_S",
@@ -150,23 +152,35 @@ class Connector:
         return connection
 
     def peek(self, look: Callable[[Connection], object]) -> None:
-        """Look at a file that exists, without changing a byte of it.
+        """Look at a file that exists, without changing a byte of it; once more where somebody wrote to it meanwhile.
 
         Raises:
             DatabaseEncrypted, DatabaseNotEncrypted: the file is of the other kind than this connector opens.
             WrongKey: the key does not open it.
             StorageError: by what the driver, or the look, said.
         """
-        if not _has_content(self.path):
+        log = self.path.with_name(f"{self.path.name}-wal")
+        while True:
+            before = stamps(self.path, log)
+            try:
+                self._peek(look, log)
+            except StorageError:
+                # Half of what it was and half of what it is, perhaps: no lock keeps a writer away from this look.
+                if stamps(self.path, log) == before:
+                    raise
+            else:
+                return
+
+    def _peek(self, look: Callable[[Connection], object], log: Path) -> None:
+        if not has_content(self.path):
             return
         self._refuse_other_kind()
         with translated(self.path):
-            log = self.path.with_name(f"{self.path.name}-wal")
-            if self._page_key is not None and _has_content(self.path.with_name(f"{self.path.name}-journal")):
+            if self._page_key is not None and has_content(self.path.with_name(f"{self.path.name}-journal")):
                 # Left by a rotation that was killed: only a writer can take it back, so there is nothing to see yet.
                 return
             # Without a log beside it nothing is missed, and no file is made beside it either.
-            alone = "" if _has_content(log) else "&immutable=1"
+            alone = "" if has_content(log) else "&immutable=1"
             name = f"{self.path.resolve().as_uri()}?mode=ro{alone}"
             connection = self.driver.connect(name, uri=True, timeout=self.wait_s, isolation_level=None)
             try:
@@ -362,10 +376,6 @@ def not_encrypted(path: Path) -> DatabaseNotEncrypted:
         f"{path} is a plain database, and an encrypted one was asked for: encrypt it with `ums db encrypt`, or remove "
         "the AI_SECURITY__… settings; the file was left as it is"
     )
-
-
-def _has_content(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
 
 
 def _literal(page_key: bytes | None) -> str:

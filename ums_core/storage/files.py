@@ -4,12 +4,22 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ums_core.errors import DatabaseBusy, DirectoryNotWritable, DiskFull, StorageError
 
-__all__ = ["copy_path", "prepare_directory", "refusals", "replace_durably", "swept", "sync_directory", "temporary"]
+__all__ = [
+    "copy_path",
+    "has_content",
+    "prepare_directory",
+    "refusals",
+    "replace_durably",
+    "stamps",
+    "swept",
+    "sync_directory",
+    "temporary",
+]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -51,6 +61,21 @@ def refusals(path: Path) -> Iterator[None]:
         raise kind(
             f"{path} cannot be written: {error.strerror}; move away what is in its place, or make room"
         ) from error
+
+
+def stamps(*paths: Path) -> list[tuple[int, int, int]]:
+    """Inode, size in bytes and time of the last write in nanoseconds of each file that is there."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def has_content(path: Path) -> bool:
+    """Whether a file is there and not empty."""
+    return any(size for _, size, _ in stamps(path))
 
 
 def copy_path(path: Path) -> Path:
