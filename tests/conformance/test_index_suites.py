@@ -27,6 +27,10 @@ class TestExactIndex(VectorIndexSuite):
 @pytest.mark.no_cover
 @pytest.mark.needs_sqlcipher
 class TestSealedExactIndex(VectorIndexSuite):
+    """Only its files differ, so the largest index of every run is the one above."""
+
+    size: ClassVar[int] = count(5_000, 50_000)
+
     @pytest.fixture(scope="class")
     @classmethod
     def make_index(cls) -> MakeIndex:

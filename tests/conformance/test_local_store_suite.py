@@ -100,6 +100,7 @@ class TestExact(KilledSuite):
 @pytest.mark.needs_faiss
 class TestFaiss(KilledSuite):
     backend = "faiss"
+    examples = count(12, 60)
 
 
 @pytest.mark.no_cover
@@ -238,9 +239,3 @@ class AwaitableSuite(LocalStoreSuite):
 
 class TestAwaitableExact(AwaitableSuite):
     backend = "exact"
-
-
-@pytest.mark.no_cover
-@pytest.mark.needs_faiss
-class TestAwaitableFaiss(AwaitableSuite):
-    backend = "faiss"

@@ -28,7 +28,7 @@ from ums_core.settings.database import url_of
 pytestmark = [pytest.mark.faults, pytest.mark.no_cover]
 
 SECONDS = count(2, 120)
-KILLS = count(2, 20)
+KILLS = count(1, 20)
 BEFORE_A_KILL = 20
 # Paced: as many calls a second as one worker holds on two busy cores, and less than a client sends that does not wait.
 PACE_S = 0.05
