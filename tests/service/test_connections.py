@@ -6,10 +6,11 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,6 +22,7 @@ from websockets.sync.client import connect
 
 from ums_core import Draft, RemoteStore
 from ums_core.errors import Unauthenticated
+from ums_core.service.patience import WHOLE
 from ums_core.service.run import Guarded
 from ums_core.service.tokens import Tenant, Tokens, tokens_path
 from ums_core.wire.stream import dump_draft, load_ack
@@ -425,3 +427,50 @@ def test_a_service_without_connections_has_nothing_left_of_them(place: Place) ->
     while len(list(descriptors.iterdir())) > before + 5 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(list(descriptors.iterdir())) <= before + 5
+
+
+class Without:
+    """A request of uvicorn's that calls one thing otherwise."""
+
+    def __init__(self, cycle: object, lacks: str) -> None:
+        self.__dict__.update(cycle=cycle, lacks=lacks)
+
+    def __getattr__(self, name: str) -> object:
+        if name == self.lacks:
+            raise AttributeError(name)
+        return getattr(self.cycle, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.cycle, name, value)
+
+
+class Other(Guarded):
+    """Speaks as a uvicorn would of which one thing that a short answer needs is called otherwise."""
+
+    lacks = ""
+    short: ClassVar[list[bool]] = []
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  # uvicorn's own
+        super()._start_asgi_task(cycle, app)
+        told = cycle.scope[WHOLE].func
+
+        def short(fields: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+            self.short.append(told(Without(cycle, self.lacks), fields, body))
+            return self.short[-1]
+
+        cycle.scope[WHOLE] = short
+
+
+def test_another_uvicorn_than_this_knows_answers_as_well(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    token = Tokens(tokens_path(settings.database.path)).create(Tenant("acme"), EVERYTHING, env="test")
+    needed = (
+        "", "disconnected", "response_started", "response_complete", "waiting_for_100_continue", "flow", "keep_alive",
+        "transport", "message_event", "on_response", "default_headers",
+    )  # fmt: skip
+    with listening(settings, Other) as url, httpx.Client(headers={"Authorization": f"Bearer {token}"}) as client:
+        for lacks in needed:
+            Other.lacks = lacks
+            told = client.post(f"{url}/v1/memories/count", json={})
+            assert (told.status_code, told.json()) == (200, {"count": 0}), lacks
+    assert Other.short == [name == "" for name in needed]

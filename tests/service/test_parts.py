@@ -391,6 +391,12 @@ def test_a_window_moves_on_and_forgets_whoever_spends_nothing() -> None:
     assert len(windows) < 1100
 
 
+def test_no_window_tells_to_wait_longer_than_it_is_whatever_the_clock_reads() -> None:
+    now = 63109.7792870427
+    assert (now + 3600) - now > 3600
+    assert Windows(clock=lambda: now).take("a", 1, most=3, span_s=3600) == (True, 2, 3600)
+
+
 # Tenants and the desk
 
 

@@ -135,14 +135,21 @@ def _told_whole(cycle: Any, fields: Sequence[tuple[bytes, bytes]], body: bytes) 
         body: as it is sent.
 
     Returns:
-        False where nothing was done, because the connection asks for more than this knows.
+        False where nothing was done: the connection asks for more than this knows, or another uvicorn calls
+        one of these otherwise. All are looked at before anything is written.
     """
-    if cycle.disconnected or cycle.response_started or cycle.flow.write_paused or not cycle.keep_alive:
+    try:
+        if cycle.disconnected or cycle.response_started or cycle.response_complete or cycle.waiting_for_100_continue:
+            return False
+        if cycle.flow.write_paused or not cycle.keep_alive:
+            return False
+        write, set_event, done = cycle.transport.write, cycle.message_event.set, cycle.on_response
+        default = cycle.default_headers
+    except AttributeError:
         return False
-    lines = [b"%b: %b\r\n" % field for field in (*cycle.default_headers, *fields)]
-    cycle.transport.write(b"".join((_OK, *lines, b"\r\n", body)))
-    cycle.waiting_for_100_continue = False
+    lines = [b"%b: %b\r\n" % field for field in (*default, *fields)]
+    write(b"".join((_OK, *lines, b"\r\n", body)))
     cycle.response_started = cycle.response_complete = True
-    cycle.message_event.set()
-    cycle.on_response()
+    set_event()
+    done()
     return True

@@ -63,7 +63,8 @@ class Windows:
         if taken:
             own.parts.append((now + span_s, cost))
             own.units += cost
-        reset_s = math.ceil(own.parts[0][0] - now) if own.parts else span_s
+        # A sum less what was added to it may be a hair more than the rest.
+        reset_s = min(span_s, math.ceil(own.parts[0][0] - now)) if own.parts else span_s
         return taken, max(0, most - own.units), max(1, reset_s)
 
     def _sweep(self, now: float) -> None:
