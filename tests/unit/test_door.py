@@ -1,7 +1,6 @@
 """The awaitable door."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any, Self, cast
@@ -9,6 +8,7 @@ from typing import Any, Self, cast
 import pytest
 
 from ums_core import Draft, EnhancedMemoryStore, MemoryStore, Patch, Query, UnifiedSettings, open_store
+from ums_core.channels.threads import Threads
 from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 
 
@@ -166,17 +166,18 @@ def test_a_loop_that_has_gone_is_not_told() -> None:
         asyncio.run(leave(door))
         go.set()
         asyncio.run(door.close())
-        door._pool.shutdown()
+        for thread in door._threads.started:
+            thread.join()
         assert store.count() == 1
 
 
 async def test_a_call_that_comes_while_another_thread_closes_is_told_so() -> None:
     async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as door:
         # As after another thread's look at whether it is closed, and before its work is taken.
-        door._pool.shutdown()
+        door._threads.end()
         with pytest.raises(StoreClosed):
             await door.count()
-        door._pool = ThreadPoolExecutor(1)
+        door._threads = Threads(1, "ums")
 
 
 async def test_a_door_closed_before_its_first_use_does_not_open() -> None:

@@ -181,7 +181,8 @@ def check_metadata(metadata: object) -> dict[str, object]:
     Raises:
         InvalidMetadata: not a mapping, or not JSON somewhere inside.
     """
-    if not isinstance(metadata, Mapping):
+    # A dict is told without the machinery of abstract classes.
+    if not isinstance(metadata, (dict, Mapping)):
         raise InvalidMetadata(f"metadata must be a mapping, got {type(metadata).__name__}")
     return _check_object(metadata, "", 0)
 

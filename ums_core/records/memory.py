@@ -1,9 +1,10 @@
 """What is remembered: a draft before it is stored, a memory after, a patch to change one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ums_core.errors import InvalidField, InvalidText
 from ums_core.records.check import (
@@ -133,54 +134,12 @@ class Draft:
 
     def __post_init__(self) -> None:
         """Check every field once, and copy what could be changed behind our back."""
-        check_text(self.text, "text")
-        if self.caption is not None:
-            check_text(self.caption, "caption")
         put = object.__setattr__
-        if self.namespace or not isinstance(self.namespace, tuple):
-            put(self, "namespace", check_namespace(self.namespace))
-        for name in ("id", "role", "speaker", "session"):
+        for name, default, check in _CHECKED:
             value = getattr(self, name)
-            if value is not None:
-                check_label(value, name)
-        if self.modality != TEXT:
-            check_label(self.modality, "modality")
-        for name in ("tags", "source_ids"):
-            if getattr(self, name) != ():
-                put(self, name, _labels(getattr(self, name), name))
-        if self.metadata != {} or not isinstance(self.metadata, Mapping):
-            put(self, "metadata", check_metadata(self.metadata))
-        self._check_scalars()
-        self._check_content()
-
-    def _check_scalars(self) -> None:
-        put = object.__setattr__
-        check_whole(self.level, "level")
-        if self.position is not None:
-            check_whole(self.position, "position")
-        put(self, "importance", check_number(self.importance, "importance", 0.0, 1.0))
-        put(self, "emotional_intensity", check_number(self.emotional_intensity, "emotional_intensity", 0.0, 1.0))
-        put(self, "valence", check_number(self.valence, "valence", -1.0, 1.0))
-        check_flag(self.final, "final")
-        check_flag(self.pinned, "pinned")
-        if self.ttl_s is not None:
-            # As exact as a moment.
-            put(self, "ttl_s", round(check_number(self.ttl_s, "ttl_s", _SHORTEST_S, _LONGEST_S), 6))
-        if self.channel not in ("personal", "global"):
-            raise InvalidField(f"channel must be personal or global, got {self.channel!r}")
-        for name in ("created_at", "expires_at", "occurred_at", "valid_from"):
-            moment = getattr(self, name)
-            if moment is not None:
-                check_time(moment, name)
-
-    def _check_content(self) -> None:
-        try:
-            object.__setattr__(self, "passages", tuple(self.passages))
-        except TypeError as error:
-            raise InvalidField(f"passages must be Passage objects in a list, got {self.passages!r}") from error
-        for passage in self.passages:
-            if not isinstance(passage, Passage):
-                raise InvalidField(f"passages must be Passage objects, got {type(passage).__name__}")
+            # What was left out is as it should be; most drafts say little.
+            if value is not default:
+                put(self, name, check(value, name))
         if self.passages and self.embedding is not None:
             raise InvalidField("give either embedding or passages, not both; put the vector into a Passage")
         said = self.text.strip() or (self.caption or "").strip()
@@ -272,3 +231,46 @@ def _labels(value: object, what: str) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InvalidField(f"{what} must be a sequence of strings, got {type(value).__name__} {value!r}")
     return tuple(check_label(label, f"each of {what}") for label in value)
+
+
+def _passages(value: Any, what: str) -> tuple[Passage, ...]:  # noqa: ANN401  # looked at here
+    try:
+        passages = tuple(value)
+    except TypeError as error:
+        raise InvalidField(f"{what} must be Passage objects in a list, got {value!r}") from error
+    for passage in passages:
+        if not isinstance(passage, Passage):
+            raise InvalidField(f"{what} must be Passage objects, got {type(passage).__name__}")
+    return passages
+
+
+def _ttl_s(value: object, what: str) -> float:
+    # As exact as a moment.
+    return round(check_number(value, what, _SHORTEST_S, _LONGEST_S), 6)
+
+
+def _channel(value: object, what: str) -> object:
+    if value not in ("personal", "global"):
+        raise InvalidField(f"{what} must be personal or global, got {value!r}")
+    return value
+
+
+_share = partial(check_number, low=0.0, high=1.0)
+_CHECKS: dict[str, Callable[[Any, str], object]] = {
+    "text": check_text,
+    "caption": check_text,
+    "namespace": lambda value, _: check_namespace(value),
+    **dict.fromkeys(("id", "role", "speaker", "session", "modality"), check_label),
+    **dict.fromkeys(("tags", "source_ids"), _labels),
+    "metadata": lambda value, _: check_metadata(value),
+    **dict.fromkeys(("level", "position"), check_whole),
+    **dict.fromkeys(("importance", "emotional_intensity"), _share),
+    "valence": partial(check_number, low=-1.0, high=1.0),
+    **dict.fromkeys(("final", "pinned"), check_flag),
+    "ttl_s": _ttl_s,
+    "channel": _channel,
+    **dict.fromkeys(("created_at", "expires_at", "occurred_at", "valid_from"), check_time),
+    "passages": _passages,
+}
+_DEFAULTS = {entry.name: entry.default for entry in fields(Draft)}
+_CHECKED = tuple((name, _DEFAULTS[name], check) for name, check in _CHECKS.items())

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +17,7 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ums_core.channels.sharing import sharing_embedder
 from ums_core.policy import LINKING_VERBS, PrivacyMode, check_verb
@@ -47,6 +48,14 @@ class _Service(FastAPI):
     """FastAPI behind the edge, which answers verbs itself: layers that none of them needs cost half a millisecond."""
 
     edge: Callable[[ASGIApp], ASGIApp]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer at the edge at once, where it stands."""
+        if scope["type"] == "lifespan" or self.middleware_stack is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """FastAPI's layers, and ours around them."""
@@ -117,13 +126,13 @@ def _add_verbs(app: FastAPI, desk: Desk, mode: PrivacyMode) -> dict[tuple[str, s
     """The endpoints by path and method, which the document tells of as well."""
     endpoints: dict[tuple[str, str], Endpoint] = {}
     for verb in VERBS.values():
-        turn = _allowed(verb, verb.load_request, mode)
-        endpoint = endpoints[verb.path, verb.method] = _serving(desk, verb, turn)
-        _route(app, verb.path, verb.method, endpoint, document.of_verb(verb, verb.request))
+        serve = partial(desk.serve, verb=verb, turn=_allowed(verb, verb.load_request, mode))
+        endpoints[verb.path, verb.method] = serve
+        _route(app, verb.path, verb.method, _named(serve), document.of_verb(verb, verb.request))
     for known in LEGACY:
-        turn = _allowed(known.verb, known.turn, mode)
-        endpoint = endpoints[known.path, "POST"] = _serving(desk, known.verb, turn)
-        _route(app, known.path, "POST", endpoint, document.of_verb(known.verb, known.request))
+        serve = partial(desk.serve, verb=known.verb, turn=_allowed(known.verb, known.turn, mode))
+        endpoints[known.path, "POST"] = serve
+        _route(app, known.path, "POST", _named(serve), document.of_verb(known.verb, known.request))
     return endpoints
 
 
@@ -145,9 +154,11 @@ def _add_streams(app: FastAPI, streams: Streams) -> None:
     app.add_api_websocket_route(STREAM, streams.take)
 
 
-def _serving(desk: Desk, verb: Verb, turn: Turn) -> Endpoint:
+def _named(serve: Endpoint) -> Endpoint:
+    """The endpoint in the form that FastAPI asks for."""
+
     async def endpoint(request: Request) -> Response:
-        return await desk.serve(request, verb, turn)
+        return await serve(request)
 
     return endpoint
 

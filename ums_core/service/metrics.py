@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 from prometheus_client import (
@@ -114,21 +115,24 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         # When a counter was made says nothing that its first sample does not.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # has no annotations
-        self._requests = Counter("ums_requests", "Requests answered.", ("route", "method", "status"), registry=registry)
-        self._request_seconds = Histogram(
+        requests = Counter("ums_requests", "Requests answered.", ("route", "method", "status"), registry=registry)
+        request_seconds = Histogram(
             "ums_request_duration_seconds",
             "Time from a request's first byte to its answer's last.",
             ("route",),
             buckets=_SECONDS,
             registry=registry,
         )
-        self._verb_seconds = Histogram(
+        verb_seconds = Histogram(
             "ums_verb_duration_seconds",
             "Time in the store, by verb: searches, writes, deletions.",
             ("verb",),
             buckets=_SECONDS,
             registry=registry,
         )
+        # Of the sets of labels there are few, and to look one up costs more than to count.
+        self._requests_of = cache(requests.labels)
+        self._request_seconds_of, self._verb_seconds_of = cache(request_seconds.labels), cache(verb_seconds.labels)
         self._embed_seconds = Histogram(
             "ums_embed_duration_seconds", "Time to embed texts.", buckets=_SECONDS, registry=registry
         )
@@ -170,12 +174,12 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count an answer."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        self._requests_of(route, method, status).inc()
+        self._request_seconds_of(route).observe(seconds)
 
     def verb(self, name: str, seconds: float) -> None:
         """Time a verb."""
-        self._verb_seconds.labels(name).observe(seconds)
+        self._verb_seconds_of(name).observe(seconds)
 
     def embedded(self, texts: int, seconds: float) -> None:
         """Time an embedding."""

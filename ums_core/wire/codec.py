@@ -89,15 +89,18 @@ def dump_vector(vector: object) -> str:
     Raises:
         InvalidVector: not one row of numbers.
     """
-    try:
-        # What does not fit float32 becomes infinite, which the store refuses by its name.
-        with np.errstate(over="ignore"):
-            row = np.array(vector, dtype="<f4")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidVector(f"a vector is not a row of numbers: {error}") from error
+    if isinstance(vector, np.ndarray) and vector.dtype == _LITTLE:
+        row = vector
+    else:
+        try:
+            # What does not fit float32 becomes infinite, which the store refuses by its name.
+            with np.errstate(over="ignore"):
+                row = np.array(vector, dtype=_LITTLE)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidVector(f"a vector is not a row of numbers: {error}") from error
     if row.ndim != 1:
         raise InvalidVector(f"a vector must be one row of numbers, got an array of shape {row.shape}")
-    return base64.b64encode(row.tobytes()).decode()
+    return binascii.b2a_base64(row.tobytes(), newline=False).decode("ascii")
 
 
 def load_vector(value: "str | list[float]") -> "npt.NDArray[np.float32]":
