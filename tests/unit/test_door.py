@@ -1,6 +1,7 @@
 """The awaitable door."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any, Self, cast
@@ -18,16 +19,24 @@ class Elsewhere:
     def __init__(self, inner: MemoryStore) -> None:
         self._inner = inner
 
-    def __getattr__(self, name: str) -> object:
-        if not hasattr(MemoryStore, name):
-            raise AttributeError(name)
-        return getattr(self._inner, name)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._inner.close()
+
+
+def _passed_on(name: str) -> Callable[..., object]:
+    def verb(self: Elsewhere, *args: object, **options: object) -> object:
+        answer: object = getattr(self._inner, name)(*args, **options)
+        return answer
+
+    return verb
+
+
+for _name in dir(MemoryStore):
+    if not _name.startswith("_"):
+        setattr(Elsewhere, _name, _passed_on(_name))
 
 
 async def test_every_verb_works_through_the_door() -> None:
