@@ -20,7 +20,7 @@ Positions: TypeAlias = npt.NDArray[np.intp]
 Ranking: TypeAlias = tuple[Ids, Floats]
 
 _LOWEST = np.finfo(np.float32).min
-_SLICE = 4096
+_SLICE, _FETCHED = 4096, 128
 # A row of a contiguous window costs a third of one that is fetched from a random place.
 _STREAM_RATIO = 3
 _COMPACT_SHARE = 4
@@ -116,7 +116,7 @@ class Rows:
 
     def rank(self, vector: Floats, at: Positions, k: int) -> Ranking:
         """The k best rows among the positions, a row once by its best passage; ties by ascending row id."""
-        return self._ranked(at, _dot(self.vectors.take(at, 0), vector), k)
+        return self._ranked(at, _dot_at(self.vectors, at, vector), k)
 
     def alive(self, at: Positions) -> Positions:
         """Those of the positions that are not dead, in the order given."""
@@ -132,7 +132,7 @@ class Rows:
     def cosines(self, vector: Floats, rids: Ids) -> Floats:
         """Cosine of each row's best passage, shape (m,); NaN where a row is unknown or removed."""
         if self.unbroken and len(rids) and self.rids[0] <= rids.min() and rids.max() <= self.rids[-1]:
-            return _dot(self.vectors.take(rids - self.rids[0], 0), vector)
+            return _dot_at(self.vectors, rids - self.rids[0], vector)
         start, count = self._spans(rids)
         found = count > 0
         if self.dead is not None:
@@ -140,9 +140,9 @@ class Rows:
         out = np.full(len(rids), np.nan, np.float32)
         start, count = start[found], count[found]
         if not self.repeats:
-            out[found] = _dot(self.vectors.take(start, 0), vector)
+            out[found] = _dot_at(self.vectors, start, vector)
         elif count.size:
-            passages = _dot(self.vectors.take(_spread(start, count), 0), vector)
+            passages = _dot_at(self.vectors, _spread(start, count), vector)
             out[found] = np.maximum.reduceat(passages, np.cumsum(count) - count)
         return out
 
@@ -175,7 +175,7 @@ class Rows:
         if at.size and at[-1] - at[0] < _STREAM_RATIO * at.size:
             window: Floats = _dot(self.vectors[at[0] : at[-1] + 1], vector)[at - at[0]]
             return window
-        return _dot(self.vectors.take(at, 0), vector)
+        return _dot_at(self.vectors, at, vector)
 
     def _ranked(self, at: Positions, cosines: Floats, k: int) -> Ranking:
         rids = self.rids.take(at)
@@ -299,6 +299,14 @@ def _dot(vectors: Floats, vector: Floats) -> Floats:
     """
     dots: Floats = np.vecdot(vectors, vector)
     return dots
+
+
+def _dot_at(vectors: Floats, at: Positions, vector: Floats) -> Floats:
+    """The same of some rows, which are fetched a part at a time: more would drive all else out of the cache."""
+    if len(at) <= _FETCHED:
+        return _dot(vectors.take(at, 0), vector)
+    parts = [at[start : start + _FETCHED] for start in range(0, len(at), _FETCHED)]
+    return np.concatenate([_dot(vectors.take(part, 0), vector) for part in parts])
 
 
 def _spread(start: Positions, count: Positions) -> Positions:

@@ -58,8 +58,8 @@ class Matches:
 
     def best(self, k: int) -> Ids:
         """The ids of the k best that hold a word, best first; of equals the smaller first."""
-        at = best_first(self.scores, k)
-        return self.rids.take(at[self.scores.take(at) > 0.0])
+        holding = self.scores.nonzero()[0]
+        return self.rids.take(holding.take(best_first(self.scores.take(holding), k)))
 
 
 def among(rids: Ids, others: Ids) -> npt.NDArray[np.bool_]:

@@ -134,9 +134,10 @@ class Postings:
         with self._mutex:
             if head.seq != self._seq:
                 return None
+            cleared = self.cleared
             for word in words:
                 held = self._lists.get((scopes, word))
-                if held is None or held.frequent or held.read_to < head.hi or held.cleared < self.cleared:
+                if held is None or held.frequent or held.read_to < head.hi or held.cleared < cleared:
                     return None
                 self._lists.move_to_end((scopes, word))
                 found.append(WordRows(held.rids, len(held.rids)))
