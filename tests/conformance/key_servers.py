@@ -134,7 +134,7 @@ def tls_vault(certificates: tuple[Path, Path], tmp_path_factory: pytest.TempPath
     port, cluster = free_port(), free_port()
     config = folder / "server.hcl"
     config.write_text(
-        f'storage "raft" {{\n path = "{folder}"\n node_id = "one"\n}}\n'
+        f'storage "raft" {{\n path = "{folder}"\n node_id = "one"\n performance_multiplier = 1\n}}\n'
         f'listener "tcp" {{\n address = "127.0.0.1:{port}"\n cluster_address = "127.0.0.1:{cluster}"\n'
         f' tls_cert_file = "{crt}"\n tls_key_file = "{pem}"\n}}\n'
         f'api_addr = "https://127.0.0.1:{port}"\ncluster_addr = "https://127.0.0.1:{cluster}"\n'

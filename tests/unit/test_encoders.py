@@ -47,7 +47,7 @@ class Counting(HashingEmbedder):
 def run(code: str) -> str:
     """What another Python prints, which must print no warning and no log line."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.stderr == ""
     return done.stdout.strip()

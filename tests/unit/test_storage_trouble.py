@@ -159,7 +159,7 @@ def test_an_anchor_that_is_reset_is_there_at_every_moment(tmp_path: Path) -> Non
     resetting.start()
     try:
         # Each turn of it is seen, so that many are made while it is looked at.
-        for number in (0, 1) * 100:
+        for number in (0, 1) * 25:
             while (read := anchor.read()) != Reached(7 + number, 1):
                 found.add(read)
     finally:

@@ -120,7 +120,8 @@ def test_who_may_not_is_told_so(service: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "options", "stored"), [("5/second", RemoteOptions(attempts=9), 12), ("2/hour", QUICK, 2)]
+    ("rate", "options", "stored"),
+    [("5/second", RemoteOptions(attempts=9), 12), ("2/hour", RemoteOptions(attempts=1), 2)],
 )
 def test_a_service_without_room_is_asked_again_for_a_while(rate: str, options: RemoteOptions, stored: int) -> None:
     with ExitStack() as stack:
