@@ -44,9 +44,10 @@ def visiting(port: int, answers: list[Mapping[str, object]], ask: Ask = health) 
     def visit() -> None:
         try:
             until = time.monotonic() + START_S
-            while not answers and time.monotonic() < until:
+            while time.monotonic() < until:
                 try:
                     answers.append(ask(f"http://127.0.0.1:{port}"))
+                    break
                 except httpx.TransportError:
                     time.sleep(0.05)
         finally:
