@@ -272,6 +272,18 @@ def test_recovery_of_few_rows_is_none() -> None:
         index.close()
 
 
+def test_a_build_that_is_given_up_changes_nothing() -> None:
+    index = FaissIndex(_DIM, _SMALL)
+    with index.recovery():
+        added(index, clustered(1000, _DIM, seed=0, clusters=20)[0])
+        state = index._open()
+        # As one that was begun before something else was loaded.
+        index._grow(state, index._epoch - 1, merge=False)
+        assert (index._open() is state, index.recovering) == (True, True)
+    index.settle()
+    assert (index.kind, len(index), index.recovering) == ("hnsw", 1000, False)
+
+
 def test_closing_gives_up_a_build_and_saves_what_is_there(tmp_path: Path) -> None:
     params = HnswParams(exact_below=300, ef_construction=400)
     index, vectors = (

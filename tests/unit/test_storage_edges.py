@@ -28,6 +28,7 @@ from ums_core.errors import (
     MemoryNotFound,
     MissingExtra,
     StorageError,
+    StoreClosed,
 )
 from ums_core.pipeline.indexing import Indexes
 from ums_core.ports.ledger import Head
@@ -35,6 +36,7 @@ from ums_core.storage.allowed import AllowedRows
 from ums_core.storage.complaint import explain
 from ums_core.storage.connect import Connector, load_driver
 from ums_core.storage.database import Database
+from ums_core.storage.filters import register
 from ums_core.storage.migrations import migrate
 from ums_core.storage.reembed import Aside
 from ums_core.storage.sealed_columns import views_of
@@ -443,6 +445,23 @@ def test_while_an_index_is_rebuilt_writes_are_refused_with_a_time_to_wait(tmp_pa
             assert caught.value.retry_after_s > 0
         store.settle()
         store.add([Draft(embedding=vectors[0])])
+
+
+def test_a_reader_that_is_out_as_all_are_closed_is_closed_when_it_comes_back(tmp_path: Path) -> None:
+    connector = Connector(tmp_path / "memory.db", load_driver(), register)
+    with connector.reader() as connection:
+        connector.close()
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(load_driver().ProgrammingError):
+        connection.execute("SELECT 1")
+
+
+def test_a_write_that_comes_as_the_store_closes_is_refused(store: LocalStore) -> None:
+    store.add([Draft(text="tea")])
+    store._database.stop_writes()
+    with pytest.raises(StoreClosed):
+        store.add([Draft(text="late")])
+    assert store.count() == 1
 
 
 def test_who_wants_all_readers_back_waits_for_those_that_are_lent(store: LocalStore) -> None:
