@@ -513,6 +513,27 @@ async def test_a_door_that_has_closed_takes_nothing_and_keeps_no_place(settings:
     await tenants.close()
 
 
+async def test_whoever_waits_is_not_left_waiting_where_telling_fails(settings: UnifiedSettings) -> None:
+    tokens = Tokens(tokens_path(settings.database.path))
+    token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:read"], env="test"))
+    tenants, watch, wrong = Tenants(settings, open_store), Unwatched(), []
+    desk = Desk(Gate(tokens, Rates(settings.service, watch.fallback)), tenants, settings.service, watch, tokens)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context["exception"]))
+
+    def fail(_: object) -> None:
+        raise ConnectionError
+
+    caller = Caller(Tenant("acme"), token)
+    assert await desk.carry_out(caller, "count", {}, str, fail) == "0"
+    last = asyncio.create_task(desk.carry_out(caller, "count", {}, str, fail))
+    await asyncio.sleep(0)
+    await desk.drain()
+    assert await last == "0"
+    assert [type(error) for error in wrong] == [ConnectionError] * 2
+    assert tenants._held["acme"].users == 0
+    await tenants.close()
+
+
 async def test_what_is_under_way_is_waited_for_to_its_last(settings: UnifiedSettings) -> None:
     tokens = Tokens(tokens_path(settings.database.path))
     token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:write"], env="test"))
@@ -521,12 +542,18 @@ async def test_what_is_under_way_is_waited_for_to_its_last(settings: UnifiedSett
     desk = Desk(Gate(tokens, Rates(settings.service, watch.fallback)), tenants, settings.service, watch, tokens)
     caller = Caller(Tenant("acme"), token)
     await desk.carry_out(caller, "count", {})
-    writes = [asyncio.create_task(desk.carry_out(caller, "add", {"drafts": [Draft(text="a")]})) for _ in range(5)]
+    heard: list[int] = []
+    writes = [
+        asyncio.create_task(desk.carry_out(caller, "add", {"drafts": [Draft(text="a")]}, len, heard.append))
+        for _ in range(5)
+    ]
     await asyncio.sleep(0)
     for gone in writes[:2]:
         gone.cancel()
     await desk.drain()
     assert await tenants.open_doors()[0].count() == 5
+    # Whoever has gone is told nothing.
+    assert heard == [1] * 3
     await asyncio.wait(writes)
     assert [write.cancelled() for write in writes] == [True, True, False, False, False]
     await tenants.close()

@@ -187,11 +187,11 @@ async def test_changes_wait_for_room_and_end_where_there_can_be_no_more(tmp_path
     assert await desk.carry_out(caller, "count", {}) == 0
     opened[0].add([Draft(text="a")])
     others = asyncio.get_running_loop().create_future()
-    desk._in_flight.add(others)
+    desk._in_flight[others] = None
     changes = Streams(desk)._changes(caller, 0)
     assert await anext(changes) == "retry: 1000\n\n"
     assert await anext(changes) == ": still here\n\n"
-    desk._in_flight.discard(others)
+    del desk._in_flight[others]
     assert (await anext(changes)).startswith("id: 1\n")
     opened[0].close()
     assert not [told async for told in changes if "store_closed" in told]

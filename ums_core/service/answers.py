@@ -1,7 +1,7 @@
 """Errors as answers: one form for all, which repeats nothing of what was sent."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -20,21 +20,33 @@ __all__ = ["Told", "install", "problem", "refused"]
 
 _JSON = ((b"content-type", b"application/json"),)
 _TITLES = {404: ("not_found", "There is nothing at this path."), 405: ("method_not_allowed", "Not by this method.")}
+# Takes fields of a header and a body, and says whether it has sent them.
+Whole = Callable[[Sequence[tuple[bytes, bytes]], bytes], bool]
 
 
 class Told(Response):
     """An answer of bytes that are JSON; it says as much as another response, at a fraction of the work.
 
     Args:
-        body: as it is sent.
         fields: of the header, beside those of the body.
+        whole: sends an answer at once, where something can.
+
+    Attributes:
+        sent: whether that was done; the response is not to be sent again then.
     """
 
-    def __init__(self, body: bytes, fields: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]], whole: Whole | None) -> None:
         self.status_code = 200
-        self.body = body
         self.background = None
-        self.raw_headers = [*_JSON, (b"content-length", b"%d" % len(body)), *fields]
+        self.sent = False
+        self._fields = fields
+        self._whole = whole
+
+    def tell(self, body: bytes) -> None:
+        """Take the body, and send all if possible."""
+        self.body = body
+        self.raw_headers = [*_JSON, (b"content-length", b"%d" % len(body)), *self._fields]
+        self.sent = self._whole is not None and self._whole(self.raw_headers, body)
 
 
 def problem(error: UMSError) -> Response:

@@ -15,6 +15,7 @@ from ums_core.service.answers import Told
 from ums_core.service.auth import Caller, Gate, field_of
 from ums_core.service.limits import bounded, inflated, items_of, read_body
 from ums_core.service.metrics import Watch
+from ums_core.service.patience import WHOLE
 from ums_core.service.tenants import Tenants
 from ums_core.service.tokens import Tenant, Tokens
 from ums_core.settings import ServiceSettings
@@ -57,8 +58,8 @@ class Desk:
         self.settings = settings
         self.watch = watch
         self._tokens = tokens
-        # By the future that a caller waits for; it may be done, by a time budget, before the work is.
-        self._in_flight: set[asyncio.Future[Any]] = set()
+        # Whom to tell, by the future that a caller waits for; it may be done, by a time budget, before the work is.
+        self._in_flight: dict[asyncio.Future[Any], Callable[[Any], None] | None] = {}
         self._landed_all: asyncio.Future[None] | None = None
         self.stopping = False
 
@@ -87,13 +88,21 @@ class Desk:
         items = items_of(arguments)
         scope["state"]["note"]["items"] = items
         allowance = await self.gate.spend(caller, items)
-        told = await self.carry_out(caller, verb.name, arguments, verb.dump_reply)
-        return Told(told, [*allowance.fields(), _TAKEN])
+        answer = Told([*allowance.fields(), _TAKEN], scope.get(WHOLE))
+        await self.carry_out(caller, verb.name, arguments, verb.dump_reply, answer.tell)
+        return answer
 
     async def carry_out(
-        self, caller: Caller, name: str, arguments: Mapping[str, Any], told: Callable[[Any], Any] | None = None
+        self,
+        caller: Caller,
+        name: str,
+        arguments: Mapping[str, Any],
+        told: Callable[[Any], Any] | None = None,
+        tell: Callable[[Any], None] | None = None,
     ) -> Any:  # noqa: ANN401  # what the verb returns
         """What the verb returns on the caller's store, or what is made of that by ``told``, in the verb's own thread.
+
+        ``tell`` is called with it as soon as it is there, a turn of the loop earlier, unless nobody waits any more.
 
         Raises:
             Overloaded: too much is under way, or it took longer than the time budget; a write may still be committed.
@@ -118,6 +127,7 @@ class Desk:
         patience = loop.call_later(self.settings.time_budget, _settle, waiting, None)
         try:
             self._begin(caller.tenant, work, waiting)
+            self._in_flight[waiting] = tell
             outcome = await waiting
         finally:
             patience.cancel()
@@ -143,15 +153,16 @@ class Desk:
             store, give_back = at_hand
 
             def landed(result: object, error: BaseException | None) -> None:
-                give_back()
-                self._landed(waiting, result, error)
+                try:
+                    self._landed(waiting, result, error)
+                finally:
+                    give_back()
 
             try:
                 store.start(work, landed)
             except BaseException:
                 give_back()
                 raise
-        self._in_flight.add(waiting)
 
     async def _once_open(self, tenant: Tenant, work: Callable[[MemoryStore], T]) -> T:
         async with self.tenants.store(tenant) as store:
@@ -165,10 +176,14 @@ class Desk:
             await self._landed_all
 
     def _landed(self, waiting: "asyncio.Future[_Outcome | None]", result: object, error: BaseException | None) -> None:
-        self._in_flight.discard(waiting)
-        _settle(waiting, (result, error))
-        if self._landed_all is not None and not self._in_flight:
-            _settle(self._landed_all, None)
+        tell = self._in_flight.pop(waiting)
+        try:
+            if tell is not None and error is None and not waiting.done():
+                tell(result)
+        finally:
+            _settle(waiting, (result, error))
+            if self._landed_all is not None and not self._in_flight:
+                _settle(self._landed_all, None)
 
 
 def _settle(waiting: "asyncio.Future[T]", outcome: T) -> None:

@@ -99,16 +99,17 @@ class Edge:
             await self._app(scope, receive, send)
             return 0
         scope["ums.route"] = scope["path"]
+        whole = scope.get(WHOLE)
+        if whole is not None:
+            own = (b"x-request-id", request_id.encode())
+            scope[WHOLE] = lambda fields, body: whole([*fields, own], body)
         request = Request(scope, receive)
         try:
             response = await endpoint(request)
         except UMSError as error:
             response = refused(request, error, self._watch)
-        whole = scope.get(WHOLE)
-        if whole is not None and isinstance(response, Told):
-            fields = [*response.raw_headers, (b"x-request-id", request_id.encode())]
-            if whole(fields, response.body):
-                return response.status_code
+        if isinstance(response, Told) and response.sent:
+            return response.status_code
         await response(scope, receive, send)
         return 0
 
