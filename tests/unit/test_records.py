@@ -72,6 +72,8 @@ def nested(depth: int) -> dict[str, object]:
         ({"created_at": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, InvalidField),
         ({"valid_from": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))}, InvalidField),
         ({"occurred_at": datetime(2026, 1, 1, tzinfo=Nowhere())}, InvalidField),
+        ({"passages": 5}, InvalidField),
+        ({"channel": "elsewhere"}, InvalidField),
         ({"passages": ("a",)}, InvalidField),
         ({"passages": (Passage(),), "embedding": [1.0]}, InvalidField),
     ],
