@@ -3,6 +3,7 @@
 import sqlite3
 import sys
 import traceback
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,8 +50,8 @@ def test_an_encrypted_database_opens_with_its_key_and_shows_nothing_without(tmp_
     files = [path.read_bytes() for path in tmp_path.iterdir()]
     assert not [file for file in files if b"zebra crossing" in file or file.startswith(b"SQLite format 3")]
     again.close()
-    with pytest.raises(sqlite3.DatabaseError):
-        sqlite3.connect(tmp_path / NAME).execute("SELECT * FROM meta")
+    with closing(sqlite3.connect(tmp_path / NAME)) as bare, pytest.raises(sqlite3.DatabaseError):
+        bare.execute("SELECT * FROM meta")
 
 
 def test_the_same_search_finds_it_where_pages_are_plain(tmp_path: Path) -> None:
