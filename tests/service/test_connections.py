@@ -432,13 +432,13 @@ def test_a_service_without_connections_has_nothing_left_of_them(place: Place) ->
 class Without:
     """A request of uvicorn's that calls one thing otherwise."""
 
-    def __init__(self, cycle: object, lacks: str) -> None:
-        self.__dict__.update(cycle=cycle, lacks=lacks)
+    def __init__(self, cycle: object, lacks: str, holds: str) -> None:
+        self.__dict__.update(cycle=cycle, lacks=lacks, holds=holds)
 
     def __getattr__(self, name: str) -> object:
         if name == self.lacks:
             raise AttributeError(name)
-        return getattr(self.cycle, name)
+        return name == self.holds or getattr(self.cycle, name)
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.cycle, name, value)
@@ -447,7 +447,7 @@ class Without:
 class Other(Guarded):
     """Speaks as a uvicorn would of which one thing that a short answer needs is called otherwise."""
 
-    lacks = ""
+    lacks = holds = ""
     short: ClassVar[list[bool]] = []
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:  # noqa: ANN401  # uvicorn's own
@@ -455,7 +455,7 @@ class Other(Guarded):
         told = cycle.scope[WHOLE].func
 
         def short(fields: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-            self.short.append(told(Without(cycle, self.lacks), fields, body))
+            self.short.append(told(Without(cycle, self.lacks, self.holds), fields, body))
             return self.short[-1]
 
         cycle.scope[WHOLE] = short
@@ -473,4 +473,8 @@ def test_another_uvicorn_than_this_knows_answers_as_well(tmp_path: Path) -> None
             Other.lacks = lacks
             told = client.post(f"{url}/v1/memories/count", json={})
             assert (told.status_code, told.json()) == (200, {"count": 0}), lacks
-    assert Other.short == [name == "" for name in needed]
+        assert Other.short == [name == "" for name in needed]
+        Other.lacks = ""
+        for Other.holds in ("disconnected", "response_started", "response_complete", "waiting_for_100_continue"):
+            assert client.post(f"{url}/v1/memories/count", json={}).json() == {"count": 0}
+            assert not Other.short[-1]

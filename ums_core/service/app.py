@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -126,13 +125,11 @@ def _add_verbs(app: FastAPI, desk: Desk, mode: PrivacyMode) -> dict[tuple[str, s
     """The endpoints by path and method, which the document tells of as well."""
     endpoints: dict[tuple[str, str], Endpoint] = {}
     for verb in VERBS.values():
-        serve = partial(desk.serve, verb=verb, turn=_allowed(verb, verb.load_request, mode))
-        endpoints[verb.path, verb.method] = serve
-        _route(app, verb.path, verb.method, _named(serve), document.of_verb(verb, verb.request))
+        endpoint = endpoints[verb.path, verb.method] = _serving(desk, verb, _allowed(verb, verb.load_request, mode))
+        _route(app, verb.path, verb.method, endpoint, document.of_verb(verb, verb.request))
     for known in LEGACY:
-        serve = partial(desk.serve, verb=known.verb, turn=_allowed(known.verb, known.turn, mode))
-        endpoints[known.path, "POST"] = serve
-        _route(app, known.path, "POST", _named(serve), document.of_verb(known.verb, known.request))
+        endpoint = endpoints[known.path, "POST"] = _serving(desk, known.verb, _allowed(known.verb, known.turn, mode))
+        _route(app, known.path, "POST", endpoint, document.of_verb(known.verb, known.request))
     return endpoints
 
 
@@ -154,11 +151,9 @@ def _add_streams(app: FastAPI, streams: Streams) -> None:
     app.add_api_websocket_route(STREAM, streams.take)
 
 
-def _named(serve: Endpoint) -> Endpoint:
-    """The endpoint in the form that FastAPI asks for."""
-
+def _serving(desk: Desk, verb: Verb, turn: Turn) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        return await serve(request)
+        return await desk.serve(request, verb, turn)
 
     return endpoint
 
