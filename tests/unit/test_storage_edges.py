@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -478,6 +479,53 @@ def test_who_wants_all_readers_back_waits_for_those_that_are_lent(store: LocalSt
                 time.sleep(0.001)
             assert not paused.done()
         assert paused.result(10)
+    assert store.count() == 0
+
+
+def test_who_is_waited_for_may_have_another_reader(store: LocalStore) -> None:
+    connector = store._database._connector
+
+    def alone() -> None:
+        with connector.paused():
+            pass
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        with connector.reader():
+            paused = elsewhere.submit(alone)
+            while not connector._paused:
+                time.sleep(0.001)
+            # As a search does that meets a namespace for the first time.
+            with connector.reader() as another:
+                assert another.execute("SELECT 1").fetchone() == (1,)
+            assert not paused.done()
+        paused.result(10)
+    assert not connector._lent
+
+
+class Interrupting(threading.Condition):
+    """One whose wait is broken off, as by a signal."""
+
+    def __init__(self, wait_for: Callable[..., None]) -> None:
+        super().__init__()
+        self.wait_for = wait_for  # type: ignore[method-assign, assignment]  # on purpose
+
+
+def test_who_is_interrupted_while_waiting_for_readers_lets_others_go_on(store: LocalStore) -> None:
+    connector = store._database._connector
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupted(*_: object) -> None:
+        raise Interrupted
+
+    condition = connector._changed
+    with connector.reader():
+        connector._changed = Interrupting(interrupted)
+        with pytest.raises(Interrupted), connector.paused():
+            pytest.fail("it has all readers")
+        connector._changed = condition
+        assert not connector._paused
     assert store.count() == 0
 
 

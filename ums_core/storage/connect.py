@@ -95,7 +95,8 @@ class Connector:
         self.newer_key: Callable[[], bytes | None] = lambda: None
         self._page_key = page_key
         self._idle: deque[Connection] = deque()
-        self._lent = 0
+        # Which thread has it, by the connection, or by what stands for one that is being opened.
+        self._lent: dict[object, int] = {}
         self._paused = False
         self._changed = threading.Condition()
         self._pinned = threading.local()
@@ -241,11 +242,11 @@ class Connector:
     def paused(self) -> Iterator[None]:
         """No reader is open for a ``with`` block: those lent are waited for, and those who want one wait."""
         self.check_open()
-        with self._changed:
-            self._paused = True
-            self._changed.wait_for(lambda: not self._lent)
-            self._drain()
         try:
+            with self._changed:
+                self._paused = True
+                self._changed.wait_for(lambda: not self._lent)
+                self._drain()
             yield
         finally:
             with self._changed:
@@ -269,18 +270,21 @@ class Connector:
         pinned = getattr(self._pinned, "connection", None)
         if pinned is not None and not self._closed:
             return pinned
+        me, opening = threading.get_ident(), object()
         with self._changed:
-            if self._paused:
+            # A thread that has another reader is itself waited for.
+            if self._paused and me not in self._lent.values():
                 self._changed.wait_for(lambda: not self._paused)
             self.check_open()
-            self._lent += 1
-            if self._idle:
-                return self._idle.pop()
-        try:
-            return self.open(writable=False)
-        except BaseException:
-            self._returned()
-            raise
+            connection = self._idle.pop() if self._idle else None
+            self._lent[connection or opening] = me
+        if connection is None:
+            try:
+                connection = self.open(writable=False)
+                self._lent[connection] = me
+            finally:
+                self._returned(opening)
+        return connection
 
     def check_open(self) -> None:
         """Refuse what comes after ``close``, or in a child of the process that opened the store.
@@ -307,7 +311,7 @@ class Connector:
             # Closed while a reader was out: nobody else would close it.
             if self._closed:
                 self._drain()
-            self._returned()
+            self._returned(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -330,9 +334,9 @@ class Connector:
             self._closed = True
             self._drain()
 
-    def _returned(self) -> None:
+    def _returned(self, lent: object) -> None:
         with self._changed:
-            self._lent -= 1
+            del self._lent[lent]
             if self._paused:
                 self._changed.notify_all()
 
