@@ -17,6 +17,7 @@ from ums_core.index.exact import ExactIndex  # noqa: E402  # after the check tha
 from ums_core.index.faiss import FaissIndex  # noqa: E402
 from ums_core.index.faiss_tuning import DEFAULT_PARAMS, HnswParams  # noqa: E402
 from ums_core.index.generation import Generation  # noqa: E402
+from ums_core.index.graph import Graph  # noqa: E402
 
 pytestmark = pytest.mark.needs_faiss
 _DIM = 16
@@ -241,6 +242,21 @@ def test_a_searching_thread_keeps_to_one_thread_of_its_own() -> None:
     thread.start()
     thread.join()
     assert seen == [1]
+
+
+def test_a_graph_that_was_restored_grows_in_memory_of_its_own() -> None:
+    vectors = clustered(500, _DIM, seed=0, clusters=20)[0]
+    made = Graph.grown(None, [vectors[:400]], _SMALL, dim=_DIM, threads=1)
+    blocks: list[bytes] = []
+    made.write(lambda block: blocks.append(bytes(block)))
+    content = np.frombuffer(b"".join(blocks), np.uint8)
+    restored = Graph.restored(content, _SMALL, _DIM)
+    grown = Graph.grown(restored, [vectors[400:]], _SMALL, dim=_DIM, threads=1)
+    assert (len(restored), len(grown)) == (400, 500)
+    np.testing.assert_array_equal(grown.vectors, vectors)
+    assert content.tobytes() == b"".join(blocks)
+    assert grown.nearest(vectors[450], 1, 50).tolist() == [450]
+    assert restored.nearest(vectors[150], 1, 50).tolist() == [150]
 
 
 def test_recovery_lasts_until_one_graph_holds_all_rows() -> None:
