@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any, Self, cast
@@ -9,7 +10,6 @@ from typing import Any, Self, cast
 import pytest
 
 from ums_core import Draft, EnhancedMemoryStore, MemoryStore, Patch, Query, UnifiedSettings, open_store
-from ums_core.channels.threads import Threads
 from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 
 
@@ -175,18 +175,17 @@ def test_a_loop_that_has_gone_is_not_told() -> None:
         asyncio.run(leave(door))
         go.set()
         asyncio.run(door.close())
-        for thread in door._threads.started:
-            thread.join()
+        door._pool.shutdown()
         assert store.count() == 1
 
 
 async def test_a_call_that_comes_while_another_thread_closes_is_told_so() -> None:
     async with EnhancedMemoryStore(UnifiedSettings.for_testing()) as door:
         # As after another thread's look at whether it is closed, and before its work is taken.
-        door._threads.end()
+        door._pool.shutdown()
         with pytest.raises(StoreClosed):
             await door.count()
-        door._threads = Threads(1, "ums")
+        door._pool = ThreadPoolExecutor(1)
 
 
 async def test_a_door_closed_before_its_first_use_does_not_open() -> None:

@@ -1,6 +1,7 @@
 """What hardly ever happens to a sealed store: others that hold it, files that lie, and steps that come too late."""
 
 import fcntl
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from ums_core import Draft, Query, UnifiedSettings, open_store
 from ums_core.channels.sealed import Keys
 from ums_core.channels.upkeep import ring_of
 from ums_core.crypto import DataKey, Envelope, Fields, Files
-from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken, WrongKey
+from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken, StorageError, WrongKey
 from ums_core.index.snapshot import Section, read, write
 from ums_core.ports.sealed import Sealing
 from ums_core.settings.database import url_of
@@ -130,6 +131,23 @@ def test_a_look_at_a_file_that_is_written_to_meanwhile_is_taken_again(tmp_path: 
 
     connector_of(path, None).peek(look)
     assert found == ["torn", "whole"]
+
+
+def test_a_look_at_what_never_rests_ends_with_what_it_saw(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    open_store(settings(tmp_path, {})).close()
+    connector = connector_of(path, None)
+    connector.wait_s = 0.1
+    looks: list[object] = []
+
+    def look(connection: object) -> None:
+        looks.append(connection)
+        os.utime(path, ns=(len(looks), len(looks)))
+        raise StorageError("torn")
+
+    with pytest.raises(StorageError, match="torn"):
+        connector.peek(look)
+    assert len(looks) > 1
 
 
 def _whole(connection: object) -> None:

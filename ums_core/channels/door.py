@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
@@ -11,7 +12,6 @@ from typing import Any, Self, TypeVar
 from ums_core.channels.choose import open_channel
 from ums_core.channels.dual import DualStore
 from ums_core.channels.local import LocalStore
-from ums_core.channels.threads import Threads
 from ums_core.errors import NotOnThisChannel, SettingsError, StoreClosed
 from ums_core.ports import MemoryStore
 from ums_core.settings import PerfSettings, UnifiedSettings
@@ -50,7 +50,7 @@ class Door:
         self._closed = False
         self._reason = _CLOSED
         self._lock = Lock()
-        self._threads = Threads(perf.max_workers, "ums")
+        self._pool = ThreadPoolExecutor(perf.max_workers, thread_name_prefix="ums")
         forks.tell(self)
 
     @property
@@ -78,7 +78,6 @@ class Door:
         Raises:
             StoreClosed: after ``close()``.
         """
-        self._check_open()
         return self._begun(lambda: work(self.sync))
 
     def start(self, work: Callable[[MemoryStore], T], tell: Callable[[T | None, BaseException | None], object]) -> None:
@@ -91,8 +90,7 @@ class Door:
         Raises:
             StoreClosed: after ``close()``; then nothing is told.
         """
-        self._check_open()
-        self._taken(partial(_told, lambda: work(self.sync), copy_context(), asyncio.get_running_loop(), tell))
+        self._submitted(_told, lambda: work(self.sync), copy_context(), asyncio.get_running_loop(), tell)
 
     async def close(self) -> None:
         """Close the store if this object opened it, and let the threads go; a second call does nothing."""
@@ -102,13 +100,12 @@ class Door:
         if closed:
             return
         if store is not None:
-            await self._begun(store.close)
-        self._threads.end()
+            await asyncio.get_running_loop().run_in_executor(self._pool, store.close)
+        self._pool.shutdown(wait=False)
 
     def disown(self) -> None:
         """Leave store and threads to the parent process: threads do not pass to a child."""
         self._closed, self._reason, self._lock = True, _FORKED, Lock()
-        self._threads.disown()
 
     async def __aenter__(self) -> Self:
         """Open the store."""
@@ -131,24 +128,23 @@ class Door:
         return store
 
     async def _hop(self, work: Callable[[], T]) -> T:
-        self._check_open()
         return await self._begun(work)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreClosed(self._reason)
 
     def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         # Who is at work is said in the caller's context.
-        self._taken(partial(_carried_out, work, copy_context(), loop, done))
+        self._submitted(_carried_out, work, copy_context(), loop, done)
         return done
 
-    def _taken(self, job: Callable[[], None]) -> None:
-        # False where another thread closed it meanwhile.
-        if not self._threads.take(job):
+    def _submitted(self, job: Callable[..., None], *arguments: object) -> None:
+        if self._closed:
             raise StoreClosed(self._reason)
+        try:
+            self._pool.submit(job, *arguments)
+        except RuntimeError as error:
+            # Another thread closed it between the look above and here: the pool takes no more work.
+            raise StoreClosed(self._reason) from error
 
 
 def _carried_out(

@@ -22,7 +22,6 @@ from ums_core.errors import (
 __all__ = ["create", "destroy", "locked", "read", "replace"]
 
 MAX_BYTES = 1 << 20
-LOCK_S = 10.0
 
 
 def read(path: Path) -> bytes:
@@ -112,19 +111,19 @@ def destroy(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, wait_s: float = 10.0) -> Iterator[None]:
     """Hold the lock of a key file for a ``with`` block, against threads and processes alike.
 
     Raises:
-        KeyUnavailable: somebody else held it for ten seconds.
+        KeyUnavailable: somebody else held it for so many seconds.
         StorageError: the file system refused.
     """
-    lock = FileLock(f"{path}.lock", timeout=LOCK_S, poll_interval=0.01, mode=0o600)
+    lock = FileLock(f"{path}.lock", timeout=wait_s, poll_interval=0.01, mode=0o600)
     try:
         with _explained(path):
             lock.acquire()
     except Timeout as error:
-        raise KeyUnavailable(f"another process has held the lock of {path} for {LOCK_S:g} seconds; retry") from error
+        raise KeyUnavailable(f"another process has held the lock of {path} for {wait_s:g} seconds; retry") from error
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ums_core.channels.sharing import sharing_embedder
 from ums_core.policy import LINKING_VERBS, PrivacyMode, check_verb
@@ -47,14 +47,6 @@ class _Service(FastAPI):
     """FastAPI behind the edge, which answers verbs itself: layers that none of them needs cost half a millisecond."""
 
     edge: Callable[[ASGIApp], ASGIApp]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer at the edge at once, where it stands."""
-        if scope["type"] == "lifespan" or self.middleware_stack is None:
-            await super().__call__(scope, receive, send)
-            return
-        scope["app"] = self
-        await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """FastAPI's layers, and ours around them."""

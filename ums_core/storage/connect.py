@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -153,21 +154,23 @@ class Connector:
         return connection
 
     def peek(self, look: Callable[[Connection], object]) -> None:
-        """Look at a file that exists, without changing a byte of it; once more where somebody wrote to it meanwhile.
+        """Look at a file that exists, without changing a byte of it; again where somebody writes to it meanwhile.
+
+        Whoever writes without a pause is looked at for as long as a call waits for a lock.
 
         Raises:
             DatabaseEncrypted, DatabaseNotEncrypted: the file is of the other kind than this connector opens.
             WrongKey: the key does not open it.
             StorageError: by what the driver, or the look, said.
         """
-        log = self.path.with_name(f"{self.path.name}-wal")
+        log, until = self.path.with_name(f"{self.path.name}-wal"), time.monotonic() + self.wait_s
         while True:
             before = stamps(self.path, log)
             try:
                 self._peek(look, log)
             except StorageError:
                 # Half of what it was and half of what it is, perhaps: no lock keeps a writer away from this look.
-                if stamps(self.path, log) == before:
+                if stamps(self.path, log) == before or time.monotonic() > until:
                     raise
             else:
                 return
