@@ -51,15 +51,17 @@ def asked(store: LocalStore, around: Surroundings, query: Query, vector: np.ndar
     head = database.head()
     around.refresh(head)
     held = store._indexes.current("text", head.seq)
-    assert held is not None
     assert isinstance(query.filter, Filter | None)
-    compared = query.kind != "notes"
+    # None of the first ones may have a vector.
+    compared = query.kind != "notes" and held is not None
+    allowed = database.allowed(query.namespace, query.filter, head)
     return Asked(
         query,
         query.filter,
         vector if compared else None,
-        held[1] if compared else None,
-        database.allowed(query.namespace, query.filter, head),
+        held[1] if held is not None and compared else None,
+        allowed,
+        None if allowed is None else around.living(allowed),
         {0} if query.k % 2 else set(),
         PROFILES,
         NO_QUESTION,

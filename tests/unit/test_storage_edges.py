@@ -295,7 +295,7 @@ def test_row_sets_leave_the_cache_when_it_is_full_and_grow_while_they_stay(store
         assert kept.get(connection, "m.level = ?", [0], 22) is not grown
 
 
-def test_a_search_that_writers_never_leave_alone_answers_with_what_it_has(tmp_path: Path) -> None:
+def test_a_search_that_writers_never_leave_alone_leaves_out_what_has_expired(tmp_path: Path) -> None:
     class Restless:
         """A clock that sees to it that something changes whenever somebody looks at it."""
 

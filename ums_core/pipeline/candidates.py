@@ -61,14 +61,14 @@ class Gathering:
 
     def candidates(self, asked: Asked) -> Candidates | None:
         """The best of both lists and their neighbours; None where there are none."""
-        allowed = asked.allowed
+        allowed = asked.living
         if allowed is None or len(allowed) > self._few:
             return self._among_many(asked)
         return self._among_few(asked, self._surroundings.circle(allowed, asked.query.kind)) if len(allowed) else None
 
     def matching(self, asked: Asked) -> Matches:
         """All that match by words, with their BM25 among the rows that may be found."""
-        allowed = asked.allowed
+        allowed = asked.living
         found, exact = self._rows_with(asked)
         if not found:
             return Matches(_NO_RIDS, np.empty(0))
@@ -110,7 +110,7 @@ class Gathering:
     def _rows_with(self, asked: Asked) -> tuple[list[WordRows], bool]:
         query = asked.query
         return self._surroundings.ledger.rows_with(
-            query.text or "", query.namespace, asked.allowed, asked.head, prune=asked.condition is None
+            query.text or "", query.namespace, asked.living, asked.head, prune=asked.condition is None
         )
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ums_core.pipeline.answer import Around, bare_hit, shaped, with_context
-from ums_core.pipeline.asked import DIVERSE, Asked
+from ums_core.pipeline.asked import DIVERSE, Asked, Copied
 from ums_core.pipeline.candidates import Gathering, filled
 from ums_core.pipeline.ranked import Ranked
 from ums_core.pipeline.recency import Recency
 from ums_core.pipeline.rerank import Rerank, readable
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
-from ums_core.ports.index import VectorIndex
+from ums_core.ports.index import RowSet, VectorIndex
 from ums_core.ports.ledger import Head
 from ums_core.ranking.conversation import kinds_of
 from ums_core.ranking.fuse import alternating, best_first
@@ -30,10 +30,14 @@ from ums_core.records import Filter, Hit, Memory, Query
 __all__ = ["Retrieve"]
 
 Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-# Writers may come between a snapshot and the index so often before a search is content with what it has.
-MOMENTS = 100
+_NONE = np.empty(0, np.int64)
+_NOTHING = Ranked([], [], [], {})
+
+# Writers may come between so often before a search reads all from one snapshot, which takes longer.
+TRIES = 3
 
 
 class Retrieve:
@@ -53,7 +57,7 @@ class Retrieve:
         self,
         surroundings: Surroundings,
         index_of: Callable[[str, int], tuple[EmbedderIdentity, VectorIndex] | None],
-        query_vector: Callable[[Query, str], tuple[EmbedderIdentity, npt.NDArray[np.float32]] | None],
+        query_vector: Callable[[Query, str], tuple[EmbedderIdentity, Floats32] | None],
         recency: Recency,
         rerank: Rerank,
     ) -> None:
@@ -69,6 +73,23 @@ class Retrieve:
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``."""
         condition = _condition(query)
+        for _ in range(TRIES):
+            asked, text = self._asked(query, condition)
+            hits, seen, missing = self._attempt(asked)
+            gone = self._ledger.removed_since(asked.head.seq) if missing or len(seen) else _NONE
+            if not missing and not _misled(gone, seen, asked):
+                return hits
+            if missing.difference(gone.tolist()):
+                # It has expired, and would be found the next time, too.
+                break
+        return self._search_at_one_moment(asked, text)
+
+    def close_models(self) -> None:
+        """Free the weights of what reads the best candidates again."""
+        self._rerank.close()
+
+    def _asked(self, query: Query, condition: Filter | None) -> tuple[Asked, str]:
+        """The query as it is looked for now, and the text that is compared."""
         head = self._ledger.head()
         text, speakers = query.text or "", set[int]()
         if query.mode != "vector" and text.strip():
@@ -80,21 +101,16 @@ class Retrieve:
         allowed = self._ledger.allowed(query.namespace, condition, head)
         profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
         question = Question.of(query.text) if query.mode == "hybrid" and query.text else NO_QUESTION
-        asked = Asked(
-            query, condition, vector, index, allowed, speakers, profiles, question, self._rerank.of(query), head
-        )
-        hits, complete = self._attempt(asked)
-        return hits if complete else self._search_at_one_moment(asked, text)
-
-    def close_models(self) -> None:
-        """Free the weights of what reads the best candidates again."""
-        self._rerank.close()
+        rereading = self._rerank.of(query)
+        living = None if allowed is None else self._surroundings.living(allowed)
+        asked = Asked(query, condition, vector, index, allowed, living, speakers, profiles, question, rereading, head)
+        return asked, text
 
     def _search_at_one_moment(self, before: Asked, text: str) -> list[Hit]:
-        """Search again, after something that was found had expired, or was replaced while we looked.
+        """Search again, after something that was found had expired, or was replaced again and again while we looked.
 
-        All is read from one snapshot of storage, and only what lives; it counts if the index stood at the same change
-        from beginning to end.
+        All is read from one snapshot of storage, and only what lives. Costs as much as to read the ids of all that may
+        be found and to compare each of them.
         """
         now = self._clock()
         unexpired = Filter.some(
@@ -102,19 +118,29 @@ class Retrieve:
         )
         query = before.query
         condition = unexpired if before.condition is None else Filter.every(before.condition, unexpired)
-        hits: list[Hit] = []
-        for _ in range(MOMENTS):
-            with self._ledger.snapshot() as head:
-                self._surroundings.refresh(head)
-                vector, index = self._dense(query, text, head)
-                allowed = self._ledger.living(query.namespace, condition)
-                asked = replace(before, condition=condition, vector=vector, index=index, allowed=allowed, head=head)
-                hits, complete = self._attempt(asked)
-                if complete and (index is None or index.seq == head.seq):
-                    break
-        return hits
+        with self._ledger.snapshot() as head:
+            self._surroundings.refresh(head)
+            vector, index = self._dense(query, text, head)
+            rows = self._ledger.allowed(query.namespace, condition, head) or RowSet(_NONE)
+            copied = None if vector is None or index is None else self._copied(vector, index, rows, query.modality)
+            asked = replace(
+                before, condition=condition, vector=vector, index=copied, allowed=rows, living=rows, head=head
+            )
+            return self._attempt(asked)[0]
 
-    def _dense(self, query: Query, text: str, head: Head) -> tuple[npt.NDArray[np.float32] | None, VectorIndex | None]:
+    def _copied(self, vector: Floats32, index: VectorIndex, rows: RowSet, modality: str) -> Copied:
+        """The cosines of the rows of a snapshot, of which an index may have forgotten some."""
+        cosines = index.scores(vector, rows.rids)
+        unknown = np.isnan(cosines).nonzero()[0]
+        held = self._ledger.vectors(rows.rids.take(unknown).tolist()) if len(unknown) else {}
+        memories = self._ledger.rows(list(held))
+        for place, rid in zip(unknown.tolist(), rows.rids.take(unknown).tolist(), strict=True):
+            like = [float(each @ vector) for each in held.get(rid, ()) if len(each) == len(vector)]
+            if like and memories[rid].modality == modality:
+                cosines[place] = max(like)
+        return Copied(rows.rids, cosines)
+
+    def _dense(self, query: Query, text: str, head: Head) -> tuple[Floats32 | None, VectorIndex | None]:
         seq = head.seq
         while query.mode != "keyword":
             asked = self._query_vector(query, text)
@@ -127,9 +153,10 @@ class Retrieve:
             seq = self._ledger.head().seq
         return None, None
 
-    def _attempt(self, asked: Asked) -> tuple[list[Hit], bool]:
+    def _attempt(self, asked: Asked) -> tuple[list[Hit], Ids, set[int]]:
+        """The hits, the rows that must not have gone meanwhile, and those that were found and are no more."""
         query = asked.query
-        found = self._best(asked)
+        found, seen = self._best(asked)
         if asked.rereading is not None:
             found = asked.rereading.reorder(found, self._texts(found.rids[: asked.rereading.top_n], asked))
         if query.recency:
@@ -151,37 +178,40 @@ class Retrieve:
                     reranked=None if asked.rereading is None else asked.rereading.verdict(rid),
                 )
                 hits.append((rid, found.explained(hit, place) if query.explain else hit))
-        # What a filter allows was read before the words: a memory replaced in between is in neither.
-        steady = asked.condition is None or query.mode == "vector" or self._ledger.head() == asked.head
-        complete = len(hits) == len(found.rids) and steady
         bare = [hit for _, hit in hits] if not around else with_context(hits, around, memories)
-        return shaped(bare, query), complete
+        return shaped(bare, query), seen, set(found.rids).difference(memories) if len(hits) < len(found.rids) else set()
 
-    def _best(self, asked: Asked) -> Ranked:
-        """The best candidates, best first: all that the query may show, and more where it ranks more together."""
+    def _best(self, asked: Asked) -> tuple[Ranked, Ids]:
+        """The best candidates, best first, and the rows that must not have gone meanwhile.
+
+        The candidates are all that the query may show, and more where it ranks more together. What is allowed is read
+        at another moment than the index and the words: a memory that was replaced in between is in neither.
+        """
         query, depth = asked.query, asked.depth
+        seen = _NONE if asked.allowed is None else asked.allowed.rids
         if query.mode == "keyword":
             matches = self._gathering.matching(asked)
             rids = matches.best(depth)
             scores = matches.of(rids)
-            return Ranked(rids.tolist(), scores.tolist(), [None] * len(rids), {"lexical": scores})
+            return Ranked(rids.tolist(), scores.tolist(), [None] * len(rids), {"lexical": scores}), seen
         if query.mode == "hybrid" and (query.text or "").strip():
-            return self._fused(asked)
+            found, both = self._fused(asked)
+            return found, both if asked.allowed is None else seen
         if asked.index is None or asked.vector is None:
-            return Ranked([], [], [], {})
+            return _NOTHING, seen
         rids, nearness = asked.index.search(asked.vector, depth, asked.allowed)
         cosines = _bounded(nearness.astype(np.float64))
-        return Ranked(rids.tolist(), cosines.tolist(), cosines.tolist(), {"dense": cosines})
+        return Ranked(rids.tolist(), cosines.tolist(), cosines.tolist(), {"dense": cosines}), seen
 
-    def _fused(self, asked: Asked) -> Ranked:
+    def _fused(self, asked: Asked) -> tuple[Ranked, Ids]:
         """The best of both lists and their neighbours, ranked together; the rest of the lists follow behind them.
 
-        So a search for more hits begins with the hits of a search for fewer.
+        So a search for more hits begins with the hits of a search for fewer. Beside them all that was ranked.
         """
         query, depth = asked.query, asked.depth
         found = self._gathering.candidates(asked)
         if found is None:
-            return Ranked([], [], [], {})
+            return _NOTHING, _NONE
         rids, cosines = found.rids, found.cosines
         result = scored(found.matches, cosines, found.core, found.turns, (asked.question, asked.profiles))
         order = best_first(result.scores, depth)
@@ -192,7 +222,9 @@ class Retrieve:
             {name: part.take(order) for name, part in result.parts().items()} if query.explain else {},
             kinds_of(found.turns.traits.take(order)) if query.explain else None,
         )
-        return best if len(rids) >= depth else best.followed_by(self._behind(rids, found.matching.best(depth), asked))
+        if len(rids) >= depth:
+            return best, rids
+        return best.followed_by(self._behind(rids, found.matching.best(depth), asked)), rids
 
     def _behind(
         self, rids: npt.NDArray[np.int64], matching: npt.NDArray[np.int64], asked: Asked
@@ -256,6 +288,21 @@ class Retrieve:
             return 0
         cosines = [float(row @ vector) if len(row) == len(vector) else -np.inf for row in held]
         return int(np.argmax(cosines))
+
+
+def _misled(gone: Ids, seen: Ids, asked: Asked) -> bool:
+    """Whether what went while a search looked could have kept it from finding what took its place.
+
+    Args:
+        gone: the rows that went since it began.
+        seen: those that it looked at, ascending.
+        asked: what it was.
+    """
+    if not len(gone) or not len(seen):
+        return False
+    # What is allowed was perhaps read after they went, and then has no more than what took their place.
+    read_later = asked.allowed is not None and seen[-1] > asked.head.hi
+    return bool(read_later or among(gone, seen).any())
 
 
 def _bounded(cosines: Floats) -> Floats:

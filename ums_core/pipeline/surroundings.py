@@ -4,6 +4,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +31,14 @@ _TURN = np.dtype(
     [
         ("moment", np.int64),
         *((name, np.int32) for name in ("before", "after", "session", "speaker", "telling")),
-        *((name, np.uint8) for name in ("traits", "declared")),
+        *((name, np.uint8) for name in ("traits", "declared", "gone")),
     ],
     # A turn has 32 bytes then, and none lies in two lines of a cache.
     align=True,
 )
 
 
-_NOBODY = np.array([(-1, -1, -1, -1, -1, 1, 0, 0)], _TURN)
+_NOBODY = np.array([(-1, -1, -1, -1, -1, 1, 0, 0, 0)], _TURN)
 _CUES = np.uint8((1 << KIND_SHIFT) - 1)
 
 
@@ -69,7 +70,7 @@ class Surroundings:
         self._kinds = kinds or {}
         self._declared: dict[int, int] = {}
         self._lock = threading.Lock()
-        self._seq = self._hi = self._count = self._gone = 0
+        self._seq = self._hi = self._count = self._gone = self._removals = 0
         # In one number, as whoever searches reads it without the lock.
         self._living = 0
         # The first place is that of all rows that are not known.
@@ -82,6 +83,8 @@ class Surroundings:
         # By namespace, and under None of all.
         self._names: dict[int | None, dict[str, set[int]]] = {}
         self._circles = Circles()
+        # By a set: up to which removal it was looked through, and what was left of it, None where that is all.
+        self._left: WeakKeyDictionary[RowSet, tuple[int, RowSet | None]] = WeakKeyDictionary()
 
     def refresh(self, head: Head) -> None:
         """Take up what was committed up to a change, and perhaps later ones; costs nothing where nothing was."""
@@ -149,6 +152,26 @@ class Surroundings:
     def rows(self) -> int:
         """How many rows there are."""
         return self._living
+
+    def living(self, rows: RowSet) -> RowSet:
+        """The rows without those that are known to have gone; the same set until another one of them goes.
+
+        A store that has been open for long knows many rows that are no more; they must not count as rows that could
+        have matched. Costs a look at each row after something went, and nothing else.
+        """
+        known, left = self._left.get(rows, (0, None))
+        if known != self._removals:
+            with self._lock:
+                left = self._without_gone(rows if left is None else left)
+                left = None if left is rows else left
+                self._left[rows] = self._removals, left
+        return rows if left is None else left
+
+    def _without_gone(self, rows: RowSet) -> RowSet:
+        places = self._places(rows.rids)
+        # One that is not known is either newer than all that are, or went before it could be.
+        gone = self._turns.take(places)["gone"].astype(np.bool_) | ((places == 0) & (rows.rids <= self._hi))
+        return RowSet(rows.rids[~gone]) if gone.any() else rows
 
     def lengths(self, rids: Ids) -> npt.NDArray[np.int32]:
         """How many telling words each row has, shape (n,); 1 for one that is not known yet.
@@ -229,7 +252,7 @@ class Surroundings:
             kind = NOTE if row.session is None else _KINDS.get((row.role or "").lower(), PEER)
             declared = self._declared_of(row.nid) if self._kinds else 0
             traits = row.cues | kind << KIND_SHIFT
-            turns[place] = (row.moment, -1, -1, -1, self._speaker(row), row.telling, traits, declared)
+            turns[place] = (row.moment, -1, -1, -1, self._speaker(row), row.telling, traits, declared, 0)
             if row.session is not None:
                 self._link(row, place, touched)
         self._count = stop - 1
@@ -252,12 +275,14 @@ class Surroundings:
         conversation.last = max(position, conversation.last)
 
     def _remove(self, removed: Ids, touched: set[tuple[int, str]]) -> None:
+        self._removals += len(removed)
         known = self._rids[1 : self._count + 1]
         places = known.searchsorted(removed) + 1
         for place, rid in zip(places.tolist(), removed.tolist(), strict=True):
             if place > self._count or self._rids[place] != rid:
                 continue
             self._gone += 1
+            self._turns["gone"][place] = 1
             if place in self._keys:
                 key, _ = self._keys.pop(place)
                 self._conversations[key].places.remove(place)

@@ -173,10 +173,6 @@ class Ledger(Protocol):
         """The rows under a namespace prefix that meet a condition, at least up to a change; None is all."""
         ...
 
-    def living(self, namespace: Namespace, condition: Filter) -> "RowSet":
-        """As ``allowed``, read anew and not kept: for a condition that holds now."""
-        ...
-
     def rows_with(
         self, text: str, namespace: Namespace, allowed: "RowSet | None", head: Head, *, prune: bool
     ) -> "tuple[list[WordRows], bool]":
@@ -193,6 +189,10 @@ class Ledger(Protocol):
 
     def head(self) -> Head:
         """The end of the journal, other processes' commits included."""
+        ...
+
+    def removed_since(self, seq: int) -> "npt.NDArray[np.int64]":
+        """The rows that went after a change, in the order in which they went."""
         ...
 
     def turns_since(self, seq: int, hi: int) -> "tuple[int, npt.NDArray[np.int64], list[TurnRow]]":

@@ -1,8 +1,8 @@
 """Which rows a namespace prefix and a filter allow: read once, then only extended by what is new.
 
 A row id stands for one version of a memory and is never used twice, so whether it meets a condition never changes, but
-for the few fields that change in place: what was read up to some row id stays right, and rows that are gone are unknown
-to the index anyway.
+for the few fields that change in place: what was read up to some row id stays right. Rows that went stay in a set, and
+tell there that something took their place, until it is twice as large as when it was read.
 """
 
 import threading
@@ -21,6 +21,8 @@ from ums_core.storage.table import prefix_range
 __all__ = ["AllowedRows", "changes_in_place", "condition_sql", "read_rids"]
 
 _CACHE_BYTES = 32 * 2**20
+# So many rows may come to a set, beside as many as it had, before it is read anew.
+_GROWTH = 1000
 # What use and consolidation change without a new version of the row.
 _IN_PLACE = frozenset({"last_accessed_at", "accesses", "expires_at", "final"})
 
@@ -51,6 +53,12 @@ def changes_in_place(condition: Filter) -> bool:
 class _Entry:
     rows: RowSet
     read_to: int
+    begun_with: int
+
+    @property
+    def outgrown(self) -> bool:
+        """Whether most of its rows may have gone."""
+        return len(self.rows) > 2 * self.begun_with + _GROWTH
 
 
 class AllowedRows:
@@ -65,7 +73,8 @@ class AllowedRows:
     def get(self, connection: Connection, sql: str, values: Sequence[object], hi: int) -> RowSet:
         """The rows that meet a condition, up to row id ``hi`` at least.
 
-        Cost: the first call reads the table or its namespace index; a later one only the rows since.
+        Cost: the first call reads the table or its namespace index; a later one only the rows since, or all again
+        where they have doubled.
         """
         # A bool equals 1 as a key, and must not share its rows.
         key = (sql, tuple((type(value), value) for value in values))
@@ -75,13 +84,11 @@ class AllowedRows:
                 self._entries.move_to_end(key)
         if entry is not None and entry.read_to >= hi:
             return entry.rows
-        read_to = 0 if entry is None else entry.read_to
-        new = read_rids(connection, f"m.rid > ? AND {sql}", [read_to, *values])
-        if entry is None:
-            rows = RowSet(new)
-        else:
-            rows = entry.rows if not len(new) else RowSet(np.concatenate([entry.rows.rids, new]))
-        self._put(key, _Entry(rows, max([hi, *new[-1:].tolist()])))
+        if entry is None or entry.outgrown:
+            entry = _Entry(RowSet(np.empty(0, np.int64)), 0, 0)
+        new = read_rids(connection, f"m.rid > ? AND {sql}", [entry.read_to, *values])
+        rows = RowSet(np.concatenate([entry.rows.rids, new])) if len(new) else entry.rows
+        self._put(key, _Entry(rows, max([hi, *new[-1:].tolist()]), entry.begun_with or len(new)))
         return rows
 
     def clear(self) -> None:

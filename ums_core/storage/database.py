@@ -217,12 +217,6 @@ class Database:
                 return RowSet(read_rids(connection, sql, values))
             return self.allowed_rows.get(connection, sql, values, head.hi)
 
-    def living(self, namespace: Namespace, condition: Filter) -> RowSet:
-        """The rows that meet the conditions now, not kept; see the port."""
-        sql, values = condition_sql(namespace, condition)
-        with self.reader() as connection:
-            return RowSet(read_rids(connection, sql, values))
-
     def rows_with(
         self, text: str, namespace: Namespace, allowed: RowSet | None, head: Head, *, prune: bool
     ) -> tuple[list[WordRows], bool]:
@@ -235,6 +229,11 @@ class Database:
         candidates = Candidates(head, None if allowed is None else allowed.rids)
         asked = Asked(places, candidates, prune=prune and exact)
         return rows_with(self.reader, self._postings, keyword.question_words(text), asked, self.codec), exact
+
+    def removed_since(self, seq: int) -> npt.NDArray[np.int64]:
+        """The rows that went after a change; see the port."""
+        with self.reader() as connection:
+            return journal.removed_since(connection, seq)
 
     def turns_since(self, seq: int, hi: int) -> tuple[int, npt.NDArray[np.int64], list[TurnRow]]:
         """What changed in conversations; see the port."""
