@@ -1,6 +1,7 @@
 """What an answer may carry: turns around, sessions together, a budget, and why."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -44,6 +45,14 @@ def test_a_hit_comes_with_the_turns_around_it(store: LocalStore, mode: str) -> N
     (edge,) = store.search(Query(text="where did you leave the spare key of the boat", mode="keyword", k=1, context=1))
     assert edge.memory.id == "t0"
     assert (ids(edge.before), ids(edge.after)) == ([], ["t1"])
+
+
+def test_what_is_stored_and_what_is_found_has_every_field(store: LocalStore) -> None:
+    (stored,) = store.add([Draft(text="a kettle of tea")])
+    hit = store.search(Query(text="a kettle of tea", k=1))[0]
+    assert hit.memory == stored
+    for record in (stored, hit.memory, hit):
+        assert list(vars(record)) == [field.name for field in fields(record)]
 
 
 def test_turns_around_meet_the_filter_and_have_not_expired(store: LocalStore) -> None:

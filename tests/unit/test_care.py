@@ -23,9 +23,9 @@ from ums_core.errors import (
 )
 from ums_core.settings import SecuritySettings
 from ums_core.settings.database import url_of
-from ums_core.storage.connect import is_plain
 from ums_core.storage.copies import checked, connector_of, database_id_of
 from ums_core.storage.exclusive import check_rows
+from ums_core.storage.plain import is_plain
 from ums_core.testing.sealed import SEALED, SEALED_FIELDS, TEST_KEY
 
 pytestmark = pytest.mark.needs_sqlcipher

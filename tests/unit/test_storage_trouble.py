@@ -39,8 +39,11 @@ def spoil(path: Path, change: str) -> None:
 def test_a_row_that_nobody_wrote_is_no_memory(tmp_path: Path, change: str) -> None:
     path = tmp_path / "memory.db"
     spoil(path, f"UPDATE memories SET {change}")
-    with open_store(chosen(path)) as store, pytest.raises(NotADatabase, match="damaged"):
-        store.get(["a"])
+    with open_store(chosen(path)) as store:
+        with pytest.raises(NotADatabase, match="damaged"):
+            store.get(["a"])
+        with pytest.raises(NotADatabase, match="damaged"):
+            store.search(Query(text="bread", mode="keyword"))
 
 
 @pytest.mark.parametrize("change", ["telling = 'many'", "asks = 'some'", "occurred_at = 'then'", "position = 'first'"])

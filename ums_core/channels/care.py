@@ -30,7 +30,7 @@ from ums_core.records.arguments import check_callbacks
 from ums_core.settings import UnifiedSettings
 from ums_core.storage.anchor import anchor_path
 from ums_core.storage.codec import Codec, codec_of, holds_fields
-from ums_core.storage.connect import Connection, Connector, is_plain, load_driver
+from ums_core.storage.connect import Connection, Connector, load_driver
 from ums_core.storage.copies import (
     Checked,
     checked,
@@ -44,6 +44,7 @@ from ums_core.storage.database import Database
 from ums_core.storage.exclusive import alone, changed_kind, exclusive
 from ums_core.storage.files import copy_path, prepare_directory, replace_durably, temporary
 from ums_core.storage.guard import Guard
+from ums_core.storage.plain import is_plain
 from ums_core.storage.refit import fields_opened, fields_sealed
 
 __all__ = ["Backup", "back_up", "decrypt_store", "encrypt_store", "restore_store"]

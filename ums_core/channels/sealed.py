@@ -11,10 +11,10 @@ from ums_core.ports import FileSeal, Header, KeySource, SealedReader, SealedWrit
 from ums_core.ports.sealed import KeyState, Sealing
 from ums_core.settings import UnifiedSettings
 from ums_core.storage.codec import holds_fields
-from ums_core.storage.connect import is_plain, not_encrypted
 from ums_core.storage.database import Database
 from ums_core.storage.files import prepare_directory, swept
 from ums_core.storage.folding import Pace
+from ums_core.storage.plain import is_plain, not_encrypted
 
 __all__ = ["Keys", "check_production", "keys_of", "open_database"]
 

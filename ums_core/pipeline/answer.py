@@ -1,19 +1,17 @@
 """Ranked rows become hits: with their turns around, within a budget, in the order that was asked for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from ums_core.ranking.pack import estimate_tokens, pack
 from ums_core.records import Hit, Memory
+from ums_core.records.assembled import assembled
 from ums_core.records.memory import Namespace
 from ums_core.records.query import Query
 
 __all__ = ["Around", "bare_hit", "shaped", "with_context"]
 
 Around = Mapping[int, tuple[list[int], list[int]]]
-
-
-_SILENT = {entry.name: None if entry.default is MISSING else entry.default for entry in fields(Hit)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +21,22 @@ class _Session:
 
 
 def bare_hit(memory: Memory, score: float, similarity: float | None, passage: int, *, reranked: bool | None) -> Hit:
-    """A hit without explanation and context, in one step instead of one guarded assignment a field."""
-    hit = object.__new__(Hit)
-    told = {"memory": memory, "score": score, "similarity": similarity, "passage": passage, "reranked": reranked}
-    object.__setattr__(hit, "__dict__", _SILENT | told)
-    return hit
+    """A hit without explanation and context."""
+    return assembled(
+        Hit,
+        {
+            "memory": memory,
+            "score": score,
+            "similarity": similarity,
+            "passage": passage,
+            "signals": None,
+            "kind": None,
+            "before": (),
+            "after": (),
+            "channel": None,
+            "reranked": reranked,
+        },
+    )
 
 
 def with_context(hits: Sequence[tuple[int, Hit]], around: Around, memories: Mapping[int, Memory]) -> list[Hit]:

@@ -14,6 +14,7 @@ from ums_core.errors import DimensionMismatch, EmbedderMismatch, InvalidText, In
 from ums_core.ports.embedder import Embedder, EmbedderIdentity
 from ums_core.ports.ledger import Row
 from ums_core.records import Draft, Memory, Passage, Query
+from ums_core.records.assembled import assembled
 from ums_core.records.memory import TEXT, WHOLE, Vector
 
 __all__ = ["CALLER", "Ingest", "Prepared", "new_id", "unit_rows"]
@@ -287,33 +288,41 @@ def _bare(passages: Sequence[Passage]) -> tuple[Passage, ...]:
 
 def _memory(draft: Draft, passages: Sequence[Passage], now: datetime) -> Memory:
     created_at = draft.created_at or now
-    return Memory(
-        id=draft.id or new_id(),
-        namespace=draft.namespace,
-        text=draft.text,
-        role=draft.role,
-        tags=draft.tags,
-        metadata=draft.metadata,  # type: ignore[arg-type]  # check_metadata made it a dict of its own
-        level=draft.level,
-        modality=draft.modality,
-        importance=draft.importance,
-        emotional_intensity=draft.emotional_intensity,
-        valence=draft.valence,
-        created_at=created_at,
-        updated_at=now,
-        last_accessed_at=created_at,
-        expires_at=_end(draft, now),
-        source_ids=draft.source_ids,
-        final=draft.final,
-        speaker=draft.speaker,
-        session=draft.session,
-        position=draft.position,
-        occurred_at=draft.occurred_at,
-        passages=_bare(passages),
-        pinned=draft.pinned,
-        ttl_s=draft.ttl_s,
-        valid_from=draft.valid_from,
-        caption=draft.caption,
+    return assembled(
+        Memory,
+        {
+            "id": draft.id or new_id(),
+            "namespace": draft.namespace,
+            "text": draft.text,
+            "role": draft.role,
+            "tags": draft.tags,
+            "metadata": draft.metadata,
+            "level": draft.level,
+            "modality": draft.modality,
+            "importance": draft.importance,
+            "emotional_intensity": draft.emotional_intensity,
+            "valence": draft.valence,
+            "created_at": created_at,
+            "updated_at": now,
+            "last_accessed_at": created_at,
+            "expires_at": _end(draft, now),
+            "source_ids": draft.source_ids,
+            "final": draft.final,
+            "speaker": draft.speaker,
+            "session": draft.session,
+            "position": draft.position,
+            "occurred_at": draft.occurred_at,
+            "passages": _bare(passages),
+            "pinned": draft.pinned,
+            "ttl_s": draft.ttl_s,
+            "valid_from": draft.valid_from,
+            "accesses": 0,
+            "valid_to": None,
+            "archived": None,
+            "under": None,
+            "batch": None,
+            "caption": draft.caption,
+        },
     )
 
 

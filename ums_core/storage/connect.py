@@ -6,22 +6,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
 from ums_core.errors import (
     DatabaseEncrypted,
-    DatabaseNotEncrypted,
     MissingExtra,
     StorageError,
     StoreClosed,
     WrongKey,
 )
-from ums_core.storage import forks, raw
+from ums_core.storage import forks
 from ums_core.storage.complaint import Told, explain, translated
 from ums_core.storage.files import has_content, stamps
+from ums_core.storage.plain import is_plain, not_encrypted
 
 __all__ = [
     "BUSY_TIMEOUT_S",
@@ -40,7 +40,6 @@ _CACHE_KIB = 16 * 1024
 # A page that is not in the cache is decrypted again, which costs many times a copy.
 _SEALED_CACHE_KIB = 64 * 1024
 _SECURE_DELETE_SINCE = (3, 42, 0)
-_MAGIC = b"SQLite format 3\0"
 _SECTOR = 512
 _HEX_KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -99,8 +98,9 @@ class Connector:
         # Which thread has it, by the connection, or by what stands for one that is being opened.
         self._lent: dict[object, int] = {}
         self._paused = False
-        self._changed = threading.Condition()
-        self._pinned = threading.local()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._pinned = _Pinned()
         self._closed = self.of_parent = False
         forks.tell(self)
 
@@ -270,23 +270,27 @@ class Connector:
         Raises:
             StoreClosed: after ``close``.
         """
-        pinned = getattr(self._pinned, "connection", None)
+        pinned = self._pinned.connection
         if pinned is not None and not self._closed:
             return pinned
-        me, opening = threading.get_ident(), object()
-        with self._changed:
+        me = threading.get_ident()
+        # The lock itself, and not the condition around it, which would cost every search a microsecond.
+        with self._lock:
             # A thread that has another reader is itself waited for.
             if self._paused and me not in self._lent.values():
                 self._changed.wait_for(lambda: not self._paused)
             self.check_open()
-            connection = self._idle.pop() if self._idle else None
-            self._lent[connection or opening] = me
-        if connection is None:
-            try:
-                connection = self.open(writable=False)
+            if self._idle:
+                connection = self._idle.pop()
                 self._lent[connection] = me
-            finally:
-                self._returned(opening)
+                return connection
+            opening = object()
+            self._lent[opening] = me
+        try:
+            connection = self.open(writable=False)
+            self._lent[connection] = me
+        finally:
+            self._returned(opening)
         return connection
 
     def check_open(self) -> None:
@@ -303,13 +307,14 @@ class Connector:
     def disown(self) -> None:
         """Leave all to the parent process; another thread of it may have held the lock."""
         self.of_parent = self._closed = True
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     def take_back(self, connection: Connection) -> None:
         """Keep a reader for the next caller."""
-        if getattr(self._pinned, "connection", None) is connection:
+        if self._pinned.connection is connection:
             return
-        with self._changed:
+        with self._lock:
             self._idle.append(connection)
             # Closed while a reader was out: nobody else would close it.
             if self._closed:
@@ -320,7 +325,7 @@ class Connector:
     def snapshot(self) -> Iterator[Connection]:
         """One reader in one transaction for all that this thread reads in a ``with`` block; within another one, its."""
         with self.reader() as connection:
-            if connection is getattr(self._pinned, "connection", None):
+            if connection is self._pinned.connection:
                 yield connection
                 return
             connection.execute("BEGIN")
@@ -338,7 +343,7 @@ class Connector:
             self._drain()
 
     def _returned(self, lent: object) -> None:
-        with self._changed:
+        with self._lock:
             del self._lent[lent]
             if self._paused:
                 self._changed.notify_all()
@@ -346,6 +351,12 @@ class Connector:
     def _drain(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+
+class _Pinned(threading.local):
+    """The connection that this thread has a snapshot in."""
+
+    connection: Connection | None = None
 
 
 class Reader:
@@ -369,20 +380,6 @@ class Reader:
         self._connector.take_back(self._connection)
         if isinstance(error, self._connector.driver.Error):
             raise explain(error, self._connector.path, self._connector.told) from error
-
-
-def is_plain(path: Path) -> bool:
-    """Whether a file begins as a plain SQLite database does."""
-    with closing(raw.blocks(path, len(_MAGIC))) as begin:
-        return next(begin, b"") == _MAGIC
-
-
-def not_encrypted(path: Path) -> DatabaseNotEncrypted:
-    """The error about a plain file where an encrypted one was asked for."""
-    return DatabaseNotEncrypted(
-        f"{path} is a plain database, and an encrypted one was asked for: encrypt it with `ums db encrypt`, or remove "
-        "the AI_SECURITY__… settings; the file was left as it is"
-    )
 
 
 def _literal(page_key: bytes | None) -> str:

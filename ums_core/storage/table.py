@@ -16,6 +16,7 @@ from ums_core.errors import NotADatabase, UMSError
 from ums_core.ports.ledger import Row, TurnRow, VectorType
 from ums_core.ranking.words import heard
 from ums_core.records import Memory, Namespace, Passage
+from ums_core.records.assembled import assembled
 from ums_core.records.match import micros
 from ums_core.records.memory import WHOLE
 from ums_core.storage.connect import Connection
@@ -184,11 +185,8 @@ def _decoded(values: Sequence[Any], namespace: Namespace) -> Memory:
         pinned, accesses, valid_from, ttl, caption,
     ) = values  # fmt: skip
     created_at = _EPOCH + timedelta(0, 0, created)
-    memory = object.__new__(Memory)
-    # One step instead of one guarded assignment a field: a search builds k of these in its time budget.
-    object.__setattr__(
-        memory,
-        "__dict__",
+    return assembled(
+        Memory,
         {
             "id": id_,
             "namespace": namespace,
@@ -223,7 +221,6 @@ def _decoded(values: Sequence[Any], namespace: Namespace) -> Memory:
             "caption": caption,
         },
     )
-    return memory
 
 
 def decode_archived(values: Sequence[Any], namespace: Namespace) -> Memory:
@@ -280,9 +277,13 @@ def select_rows(
     """
     found: dict[int, Memory] = {}
     for part in chunked(rids):
-        for values in connection.execute(_selecting(len(part)), part):
-            namespace = namespaces[values[2]]
-            found[values[0]] = decode(values if opened is None else opened(values, namespace), namespace)
+        rows = connection.execute(_selecting(len(part)), part).fetchall()
+        try:
+            for values in rows:
+                namespace = namespaces[values[2]]
+                found[values[0]] = _decoded(values if opened is None else opened(values, namespace), namespace)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _damaged() from error
     return found
 
 
