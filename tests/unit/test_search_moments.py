@@ -213,3 +213,38 @@ def test_a_set_that_outgrew_its_beginning_is_read_anew() -> None:
             with store._database.reader() as connection:
                 sizes.append(len(kept.get(connection, "m.level = ?", [0], 300 * (round_ + 1))))
         assert sizes == [300, 600, 900, 1200, 1500, 1800, 300]
+
+
+@pytest.mark.parametrize("where", WHERE, ids=["anywhere", "namespace", "filter"])
+@pytest.mark.parametrize("mode", [*MODES, "keyword"])
+def test_what_has_expired_has_no_part_in_an_answer(store: LocalStore, mode: str, where: dict[str, Any]) -> None:
+    long_past = datetime(2001, 1, 1, tzinfo=UTC)
+    texts = ["violet submarine", "violet lake tent", "filler 3 lake"]
+    store.add(
+        [Draft(id=f"gone{n}", text=t, role="user", namespace=HOME, expires_at=long_past) for n, t in enumerate(texts)]
+    )
+
+    def scores() -> list[tuple[str, float]]:
+        query = Query(text="violet submarine", k=9, mode=mode, **where)  # type: ignore[arg-type]  # one of the modes
+        return [(hit.memory.id, hit.score) for hit in store.search(query)]
+
+    was = scores()
+    assert was[0][0] == "wanted"
+    assert store.sweep() == len(texts)
+    assert scores() == was
+
+
+def test_rows_without_the_expired_are_one_set_as_long_as_none_comes_or_expires(store: LocalStore) -> None:
+    now = datetime.now(UTC)
+
+    def rows(namespace: tuple[str, ...], at: datetime = now) -> RowSet:
+        database = store._database
+        return database.unexpired(namespace, None, database.head(), at)
+
+    assert len(rows(())) == 41
+    assert len(rows(HOME)) == 21
+    assert rows(HOME) is rows(HOME)
+    store.add([Draft(text="soon gone", namespace=HOME, expires_at=now + timedelta(hours=1))])
+    later = now + timedelta(hours=2)
+    assert (len(rows(HOME)), len(rows(HOME, later)), len(rows((), later))) == (22, 21, 41)
+    assert rows(HOME, later) is rows(HOME, later)

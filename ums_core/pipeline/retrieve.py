@@ -72,24 +72,30 @@ class Retrieve:
 
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``."""
-        condition = _condition(query)
+        condition, now = _condition(query), None
         for _ in range(TRIES):
-            asked, text = self._asked(query, condition)
+            asked, text = self._asked(query, condition, now)
             hits, seen, missing = self._attempt(asked)
             gone = self._ledger.removed_since(asked.head.seq) if missing or len(seen) else _NONE
             if not missing and not _misled(gone, seen, asked):
                 return hits
             if missing.difference(gone.tolist()):
                 # It has expired, and would be found the next time, too.
-                break
-        return self._search_at_one_moment(asked, text)
+                now = self._clock()
+        return self._search_at_one_moment(asked, condition, text)
 
     def close_models(self) -> None:
         """Free the weights of what reads the best candidates again."""
         self._rerank.close()
 
-    def _asked(self, query: Query, condition: Filter | None) -> tuple[Asked, str]:
-        """The query as it is looked for now, and the text that is compared."""
+    def _asked(self, query: Query, condition: Filter | None, now: datetime | None) -> tuple[Asked, str]:
+        """The query as it is looked for now, and the text that is compared.
+
+        Args:
+            query: as it was asked.
+            condition: its filter and level.
+            now: what has expired by then is not looked for; None where nothing is known to have.
+        """
         head = self._ledger.head()
         text, speakers = query.text or "", set[int]()
         if query.mode != "vector" and text.strip():
@@ -98,7 +104,11 @@ class Retrieve:
             # A name tells who speaks, not what about: as words of the vector it would pull in all that they said.
             text, speakers = self._surroundings.names_in(text, self._ledger.scopes(query.namespace, head))
         vector, index = self._dense(query, text, head)
-        allowed = self._ledger.allowed(query.namespace, condition, head)
+        if now is None:
+            allowed = self._ledger.allowed(query.namespace, condition, head)
+        else:
+            allowed = self._ledger.unexpired(query.namespace, condition, head, now)
+            condition = _unexpired(condition, now)
         profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
         question = Question.of(query.text) if query.mode == "hybrid" and query.text else NO_QUESTION
         rereading = self._rerank.of(query)
@@ -106,18 +116,13 @@ class Retrieve:
         asked = Asked(query, condition, vector, index, allowed, living, speakers, profiles, question, rereading, head)
         return asked, text
 
-    def _search_at_one_moment(self, before: Asked, text: str) -> list[Hit]:
-        """Search again, after something that was found had expired, or was replaced again and again while we looked.
+    def _search_at_one_moment(self, before: Asked, condition: Filter | None, text: str) -> list[Hit]:
+        """Search again, after something that was found was replaced again and again while we looked.
 
         All is read from one snapshot of storage, and only what lives. Costs as much as to read the ids of all that may
         be found and to compare each of them.
         """
-        now = self._clock()
-        unexpired = Filter.some(
-            Filter.where("expires_at", "exists", value=False), Filter.where("expires_at", "gt", now)
-        )
-        query = before.query
-        condition = unexpired if before.condition is None else Filter.every(before.condition, unexpired)
+        query, condition = before.query, _unexpired(condition, self._clock())
         with self._ledger.snapshot() as head:
             self._surroundings.refresh(head)
             vector, index = self._dense(query, text, head)
@@ -319,6 +324,12 @@ def _living(memories: Mapping[int, Memory], clock: Callable[[], datetime]) -> Ma
         return memories
     now = clock()
     return {rid: m for rid, m in memories.items() if m.expires_at is None or m.expires_at > now}
+
+
+def _unexpired(condition: Filter | None, now: datetime) -> Filter:
+    """The condition, and that a memory has not expired."""
+    lasts = Filter.some(Filter.where("expires_at", "exists", value=False), Filter.where("expires_at", "gt", now))
+    return lasts if condition is None else Filter.every(condition, lasts)
 
 
 def _condition(query: Query) -> Filter | None:

@@ -173,6 +173,10 @@ class Ledger(Protocol):
         """The rows under a namespace prefix that meet a condition, at least up to a change; None is all."""
         ...
 
+    def unexpired(self, namespace: Namespace, condition: Filter | None, head: Head, now: datetime) -> "RowSet":
+        """As ``allowed``, without those that have expired."""
+        ...
+
     def rows_with(
         self, text: str, namespace: Namespace, allowed: "RowSet | None", head: Head, *, prune: bool
     ) -> "tuple[list[WordRows], bool]":

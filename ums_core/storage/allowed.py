@@ -7,14 +7,16 @@ tell there that something took their place, until it is twice as large as when i
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ums_core.ports.index import RowSet
+from ums_core.ranking.lexical import among
 from ums_core.records import Filter, Namespace
-from ums_core.storage.connect import Connection
+from ums_core.storage.connect import Connection, Reader
 from ums_core.storage.filters import compile_filter
 from ums_core.storage.table import prefix_range
 
@@ -69,6 +71,43 @@ class AllowedRows:
         self._bytes = 0
         self._max_bytes = max_bytes
         self._mutex = threading.Lock()
+        # By a set: what had expired, and the rows without that.
+        self._unexpired: WeakKeyDictionary[RowSet, tuple[bytes, RowSet]] = WeakKeyDictionary()
+
+    def of(
+        self, reader: Callable[[], Reader], namespace: Namespace, condition: Filter | None, hi: int
+    ) -> RowSet | None:
+        """The rows under a prefix that meet a condition, up to row id ``hi`` at least; None is all."""
+        sql, values = condition_sql(namespace, condition)
+        if not sql:
+            return None
+        with reader() as connection:
+            if condition is not None and changes_in_place(condition):
+                return RowSet(read_rids(connection, sql, values))
+            return self.get(connection, sql, values, hi)
+
+    def unexpired(
+        self, reader: Callable[[], Reader], namespace: Namespace, condition: Filter | None, hi: int, now: int
+    ) -> RowSet:
+        """The same without those that have expired; the same set as before, as long as nothing came or expired.
+
+        Args:
+            reader: lends a connection.
+            namespace: a prefix.
+            condition: None is every row.
+            hi: a row id.
+            now: in us since 1970.
+        """
+        rows = self.of(reader, namespace, condition, hi)
+        with reader() as connection:
+            rows = self.get(connection, "TRUE", [], hi) if rows is None else rows
+            expired = read_rids(connection, "m.expires_at <= ?", [now])
+        known, left = self._unexpired.get(rows, (b"", rows))
+        if known != expired.tobytes():
+            left = RowSet(rows.rids[~among(rows.rids, expired)])
+            with self._mutex:
+                self._unexpired[rows] = expired.tobytes(), left
+        return left
 
     def get(self, connection: Connection, sql: str, values: Sequence[object], hi: int) -> RowSet:
         """The rows that meet a condition, up to row id ``hi`` at least.

@@ -20,8 +20,9 @@ from ums_core.ports.sealed import Sealing
 from ums_core.ranking.lexical import WordRows
 from ums_core.records import Filter, Memory, Namespace, Page
 from ums_core.records.actor import actor
+from ums_core.records.match import micros
 from ums_core.storage import filters, journal, keyword, listing, raw
-from ums_core.storage.allowed import AllowedRows, changes_in_place, condition_sql, read_rids
+from ums_core.storage.allowed import AllowedRows, condition_sql
 from ums_core.storage.codec import check_kind, codec_of
 from ums_core.storage.complaint import translated
 from ums_core.storage.connect import Connection, Connector, Reader, load_driver
@@ -209,13 +210,11 @@ class Database:
 
     def allowed(self, namespace: Namespace, condition: Filter | None, head: Head) -> RowSet | None:
         """The rows that meet the conditions, from the cache as far as it reaches; see the port."""
-        sql, values = condition_sql(namespace, condition)
-        if not sql:
-            return None
-        with self.reader() as connection:
-            if condition is not None and changes_in_place(condition):
-                return RowSet(read_rids(connection, sql, values))
-            return self.allowed_rows.get(connection, sql, values, head.hi)
+        return self.allowed_rows.of(self.reader, namespace, condition, head.hi)
+
+    def unexpired(self, namespace: Namespace, condition: Filter | None, head: Head, now: datetime) -> RowSet:
+        """The same without those that have expired; see the port."""
+        return self.allowed_rows.unexpired(self.reader, namespace, condition, head.hi, micros(now))
 
     def rows_with(
         self, text: str, namespace: Namespace, allowed: RowSet | None, head: Head, *, prune: bool
