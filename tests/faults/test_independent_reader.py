@@ -44,7 +44,9 @@ def test_sqlite3mc_reads_and_writes_a_database_by_the_derived_key(tmp_path: Path
         return connection
 
     other = connected(key)
-    tables = {name for (name,) in other.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    # The rows of a virtual table are in its shadows.
+    bare = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+    tables = {name for (name,) in other.execute(bare)}
     texts = {
         str(value)
         for table in tables

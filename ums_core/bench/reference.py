@@ -1,8 +1,9 @@
 """What the store is measured beside: a hand-written script of raw FAISS and the standard library's sqlite3.
 
 It does only the step that is measured, as durably (write-ahead log, ``synchronous=FULL``), and stores the same content:
-ids, namespace, text, metadata as JSON, the float32 vector, and the keyword terms in an FTS5 table of the same form. Its
-graph has the parameters of the store's. It cannot update, delete, recover, or serve two processes.
+ids, namespace, text, metadata as JSON, the float32 vector, and the keyword terms in an FTS5 table of the same columns
+with FTS5's own settings. Its graph has the parameters of the store's. It cannot update, delete, recover, or serve two
+processes.
 """
 
 import json

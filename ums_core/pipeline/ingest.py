@@ -23,6 +23,7 @@ CALLER = "caller"
 MAX_PASSAGES = 2**16
 _MIN_NORM = 1e-12
 _SHORT, _LONG = 1e-6, 1e30
+_FLOAT32 = np.dtype(np.float32)
 
 Split = Callable[[str, Embedder], list[tuple[int, int]]]
 
@@ -235,10 +236,9 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
         InvalidVector: not a row of numbers, NaN, infinite, or zero.
     """
     if len(vectors) == 1:
-        # What does not fit float32 becomes infinite, and is found below.
-        with np.errstate(over="ignore"):
-            row = _row(vectors[0], 0, identity, modality)
-            square = float(row.dot(row))
+        row = _row(vectors[0], 0, identity, modality)
+        # Of the products of two vectors this is the one that does not warn where it becomes infinite.
+        square = float(np.vdot(row, row))
         # Most writes and every search bring one vector of ordinary length: no need for float64.
         if _SHORT < square < _LONG:
             return (row / np.float32(square**0.5))[None]
@@ -246,8 +246,7 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
     with np.errstate(over="ignore"), suppress(TypeError, ValueError, OverflowError):
         matrix = np.array(vectors, dtype=np.float32)
     if matrix.ndim != 2 or matrix.shape[1] != identity.dim:  # noqa: PLR2004  # rows and columns
-        with np.errstate(over="ignore"):
-            matrix = np.array([_row(each, place, identity, modality) for place, each in enumerate(vectors)], np.float32)
+        matrix = np.array([_row(each, place, identity, modality) for place, each in enumerate(vectors)], np.float32)
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     bad = ~((norms > _MIN_NORM) & np.isfinite(norms))
     if bad.any():
@@ -260,10 +259,15 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
 
 
 def _row(vector: Vector, place: int, identity: EmbedderIdentity, modality: str) -> npt.NDArray[np.float32]:
-    try:
-        row = np.array(vector, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidVector(f"{modality} vector {place} is not a row of numbers: {error}") from error
+    if isinstance(vector, np.ndarray) and vector.dtype == _FLOAT32:
+        row = np.asarray(vector)
+    else:
+        try:
+            # What does not fit becomes infinite, and is found by its length.
+            with np.errstate(over="ignore"):
+                row = np.array(vector, _FLOAT32)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidVector(f"{modality} vector {place} is not a row of numbers: {error}") from error
     if row.ndim != 1:
         raise InvalidVector(f"{modality} vector {place} must be one row of numbers, got an array of shape {row.shape}")
     if len(row) != identity.dim:
