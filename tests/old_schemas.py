@@ -8,6 +8,7 @@ __all__ = ["taken_back"]
 
 # What undoes the steps, the last one first; a step that changed only values has none.
 _BACK: dict[int, tuple[str, ...]] = {
+    7: ("DROP INDEX idempotency_age",),
     6: tuple(f"ALTER TABLE {table} DROP COLUMN caption" for table in ("memories", "archived")),
     5: (
         "DROP TABLE actors",

@@ -124,6 +124,15 @@ def test_what_is_pruned_is_told(db: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert ums(db, "db", "verify").exit_code == 0
 
 
+def test_what_lapses_is_told(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(UnifiedSettings(database={"url": f"sqlite:///{db}"})) as store:
+        store.add([Draft(text="once")], idempotency_key="key")
+    monkeypatch.setenv("AI_LIFETIME__IDEMPOTENCY_DAYS", "0.00000000001")
+    assert "1 answers to idempotency keys would be let go" in ums(db, "maintain", "plan", "--step", "lapse").stderr
+    assert "1 answers to idempotency keys let go" in ums(db, "maintain", "run", "--step", "lapse").stderr
+    assert "idempotency" not in ums(db, "maintain", "run", "--step", "lapse").stderr
+
+
 def test_a_run_that_was_stopped_says_try_again(capsys: pytest.CaptureFixture[str]) -> None:
     _end(Maintenance())
     with pytest.raises(typer.Exit) as ended:

@@ -14,6 +14,7 @@ from ums_core.pipeline import maintain as work
 from ums_core.records.maintenance import STEPS, Maintenance, Step
 from ums_core.settings.database import url_of
 from ums_core.storage.lease import Lease
+from ums_core.testing.sealed import SEALED_FIELDS
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -84,6 +85,39 @@ def test_nothing_is_forgotten_unless_the_settings_say_so(tmp_path: Path) -> None
         filled(store)
         assert store.maintain(steps=["forget"]) == Maintenance(steps=("forget",))
         assert store.maintain(steps=[]) == Maintenance()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_answers_to_old_idempotency_keys_lapse_a_batch_at_a_time(tmp_path: Path, *, sealed: bool) -> None:
+    clock = Clock()
+    settings = UnifiedSettings.for_testing(
+        database={"url": url_of(tmp_path / "memory.db")},
+        lifetime={"idempotency_days": 7},
+        security=SEALED_FIELDS if sealed else {},
+    )
+
+    def write(store: LocalStore, key: str) -> str:
+        return store.add([Draft(text="tea at five")], idempotency_key=key)[0].id
+
+    with open_store(settings, clock=clock) as store:
+        first = {key: write(store, key) for key in (f"k{n}" for n in range(work.BATCH + 2))}
+        clock.now += timedelta(days=5)
+        late = write(store, "late")
+        clock.now += timedelta(days=3)
+        plan, stopped = (
+            store.maintain(steps=["lapse"], dry_run=True),
+            store.maintain(steps=["lapse"], cancel=iter([False, True]).__next__),
+        )
+        assert (plan.lapsed, stopped.lapsed, stopped.complete) == (work.BATCH + 2, work.BATCH, False)
+        done = store.maintain(steps=["lapse"])
+        assert (done.lapsed, done.steps, store.maintain(steps=["lapse"]).lapsed) == (2, ("lapse",), 0)
+        assert write(store, "late") == late
+        assert write(store, "k0") != first["k0"]
+        assert store.verify() == store.verify_history() == []
+    with opened(tmp_path / "kept", clock) as store:
+        write(store, "key")
+        clock.now += timedelta(days=10_000)
+        assert store.maintain(steps=["lapse"], dry_run=True).lapsed == store.maintain(steps=["lapse"]).lapsed == 0
 
 
 def test_a_step_that_does_not_exist_is_refused(tmp_path: Path) -> None:

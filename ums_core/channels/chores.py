@@ -17,6 +17,7 @@ from ums_core.records.match import micros
 from ums_core.storage.archive import Archive
 from ums_core.storage.database import Database
 from ums_core.storage.history import prunable
+from ums_core.storage.idempotency import lapse, lapsing
 
 __all__ = ["StoreChores"]
 
@@ -55,26 +56,36 @@ class StoreChores:
 
     def prune(self, limit: int) -> int:
         """Let the history forget so many of the changes that it need not tell of, and return how many there were."""
-        before = self._told_from()
+        before = self._ago(self.habits.history_days)
         return 0 if before is None else self.store.prune_history(before, limit)
 
+    def lapse(self, limit: int) -> int:
+        """Let so many answers to idempotency keys go that are old enough, and return how many there were."""
+        before = self._ago(self.habits.idempotency_days)
+        if before is None:
+            return 0
+        return self.database.write(lambda tx: lapse(tx.connection, micros(before), limit))
+
     def due(self, step: Step) -> int:
-        """How many a sweep or a purge would delete now, or pruning forget."""
-        if step != "prune":
+        """How many a sweep or a purge would delete now, or pruning forget, or how many answers would lapse."""
+        if step in {"sweep", "purge"}:
             return self.archive.due(expired=step == "sweep")
-        before = self._told_from()
+        days, count = {
+            "prune": (self.habits.history_days, prunable),
+            "lapse": (self.habits.idempotency_days, lapsing),
+        }[step]
+        before = self._ago(days)
         if before is None:
             return 0
         with self.database.reader() as connection:
-            return prunable(connection, micros(before))
+            return count(connection, micros(before))
 
     def consolidate(self, *, dry_run: bool, cancel: Cancel) -> Consolidation:
         """Merge what is alike."""
         threshold = self.habits.maintenance.threshold
         return self.store.consolidate(threshold=threshold, dry_run=dry_run, progress=self.progress, cancel=cancel)
 
-    def _told_from(self) -> datetime | None:
-        days = self.habits.history_days
+    def _ago(self, days: float) -> datetime | None:
         return self.database.clock() - timedelta(days=days) if days else None
 
     def namespaces(self) -> list[Namespace]:

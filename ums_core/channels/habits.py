@@ -24,6 +24,7 @@ class Habits:
         summary_timeout_s: seconds for one summary of a caller's strategy.
         undo_days: how long what was forgotten may come back.
         history_days: how long the history tells of a change; 0 is for ever.
+        idempotency_days: how long the answer of a write stays under its idempotency key; 0 is for ever.
         maintenance: what is done when the store is maintained.
         ttl_s: how many seconds new memories stay, by namespace prefix.
         refresh: whether reading a memory begins its time anew.
@@ -36,6 +37,7 @@ class Habits:
     summary_timeout_s: float = 60.0
     undo_days: float = 30.0
     history_days: float = 0.0
+    idempotency_days: float = 0.0
     maintenance: MaintenanceSettings = field(default_factory=MaintenanceSettings)
     ttl_s: Mapping[Namespace, float] = field(default_factory=dict)
     refresh: bool = False
@@ -64,6 +66,7 @@ def habits_of(settings: UnifiedSettings, embedders: Callable[[str], Embedder | N
         summary_timeout_s=settings.summary_timeout,
         undo_days=settings.lifetime.undo_days,
         history_days=settings.lifetime.history_days,
+        idempotency_days=settings.lifetime.idempotency_days,
         maintenance=settings.maintenance,
         ttl_s={decode_namespace(f"{path}/" if path else ""): s for path, s in settings.lifetime.ttl_s.items()},
         refresh=settings.lifetime.refresh_on_read,

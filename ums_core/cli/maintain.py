@@ -23,7 +23,7 @@ _SHOWN = 20
 
 maintain = typer.Typer(
     cls=Group,
-    help="Do what is due: sweep, consolidate, forget, purge, prune, as AI_MAINTENANCE__… says.",
+    help="Do what is due: sweep, consolidate, forget, purge, prune, lapse, as AI_MAINTENANCE__… says.",
     no_args_is_help=True,
 )
 
@@ -145,6 +145,8 @@ def _print_run(done: Maintenance, *, as_json: bool) -> None:
     tell(f"{done.expired} expired and {done.purged} beyond undo {would}deleted")
     if done.pruned:
         tell(f"{done.pruned} changes {would}pruned from the history")
+    if done.lapsed:
+        tell(f"{done.lapsed} answers to idempotency keys {would}let go")
 
 
 def _print_clusters(done: Consolidation) -> None:

@@ -30,8 +30,12 @@ class Chores(Protocol):
         """Let the history forget so many changes that it need not tell of, and return how many there were."""
         ...
 
+    def lapse(self, limit: int) -> int:
+        """Let so many answers to idempotency keys go that are old enough, and return how many there were."""
+        ...
+
     def due(self, step: Step) -> int:
-        """How many a sweep or a purge would delete now, or pruning forget."""
+        """How many a sweep or a purge would delete now, or pruning forget, or how many answers would lapse."""
         ...
 
     def consolidate(self, *, dry_run: bool, cancel: Cancel) -> Consolidation:
@@ -78,6 +82,7 @@ def maintain(chores: Chores, steps: Sequence[Step], *, dry_run: bool, cancel: Ca
                 "sweep": (chores.sweep, "expired"),
                 "purge": (chores.purge, "purged"),
                 "prune": (chores.prune, "pruned"),
+                "lapse": (chores.lapse, "lapsed"),
             }[step]
             count, finished = (chores.due(step), True) if dry_run else _all(work, cancel)
             told = replace(told, **{field: count})  # type: ignore[arg-type]  # a number of the record

@@ -7,8 +7,8 @@ from ums_core.records.lifecycle import Consolidation, Forgetting
 
 __all__ = ["STEPS", "Maintenance", "Step"]
 
-Step = Literal["sweep", "consolidate", "forget", "purge", "prune"]
-STEPS: tuple[Step, ...] = ("sweep", "consolidate", "forget", "purge", "prune")
+Step = Literal["sweep", "consolidate", "forget", "purge", "prune", "lapse"]
+STEPS: tuple[Step, ...] = ("sweep", "consolidate", "forget", "purge", "prune", "lapse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class Maintenance:
         forgetting: what was forgotten, one a namespace that anything was forgotten of.
         purged: how many can no longer be brought back.
         pruned: how many changes the history no longer tells of.
+        lapsed: how many answers to idempotency keys were let go.
         complete: False where it was stopped before its end; the next run goes on.
         dry_run: whether this is only a plan.
     """
@@ -32,5 +33,6 @@ class Maintenance:
     forgetting: tuple[Forgetting, ...] = ()
     purged: int = 0
     pruned: int = 0
+    lapsed: int = 0
     complete: bool = True
     dry_run: bool = False

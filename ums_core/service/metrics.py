@@ -216,6 +216,7 @@ class Metrics:
             "forget": sum(forgetting.removed for forgetting in done.forgetting),
             "purge": done.purged,
             "prune": done.pruned,
+            "lapse": done.lapsed,
         }
         for step, count in counts.items():
             self._maintained.labels(step).inc(count)
@@ -244,7 +245,7 @@ def _of_maintenance(registry: CollectorRegistry) -> tuple[Histogram, Counter]:
     )
     memories = Counter(
         "ums_maintained_memories",
-        "Memories that such runs expired, merged, forgot and purged, and changes that they pruned.",
+        "Memories that such runs expired, merged, forgot and purged, changes that they pruned, answers that lapsed.",
         ("step",),
         registry=registry,
     )

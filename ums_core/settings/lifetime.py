@@ -25,6 +25,13 @@ class LifetimeSettings(Section):
         le=36525,
         description="Days of which the history tells; maintenance prunes what is older. 0 keeps everything.",
     )
+    idempotency_days: float = Field(
+        default=0.0,
+        ge=0,
+        le=36525,
+        description="Days in which a write under the same idempotency key is not done again; maintenance lets older "
+        "answers go. 0 keeps them all.",
+    )
     ttl_s: dict[str, Annotated[float, Field(gt=0, le=3_155_760_000)]] = Field(
         default_factory=dict,
         description="Seconds that new memories stay that name no end themselves, by namespace, its labels joined by a "

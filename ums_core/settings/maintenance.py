@@ -19,7 +19,7 @@ class MaintenanceSettings(Section):
     steps: list[Step] = Field(
         default=[*STEPS],
         description="What a run does, in this order: sweep what has expired, consolidate, forget, purge what can no "
-        "longer be brought back, prune the history.",
+        "longer be brought back, prune the history, let answers to idempotency keys lapse.",
     )
     threshold: float = Field(
         default=0.8,

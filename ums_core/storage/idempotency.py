@@ -1,4 +1,4 @@
-"""What a write answered, kept under the key that its caller gave it."""
+"""What a write answered, kept under the key that its caller gave it, for as long as is asked for."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import TypeVar
 from ums_core.errors import IdempotencyConflict
 from ums_core.storage.connect import Connection
 
-__all__ = ["answered", "digest_of", "once"]
+__all__ = ["answered", "digest_of", "lapse", "lapsing", "once"]
 
 T = TypeVar("T")
 
@@ -43,3 +43,14 @@ def once(connection: Connection, key: str, digest: bytes, at: int, work: Callabl
     answer = work()
     connection.execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, digest, json.dumps(answer), at))
     return answer
+
+
+def lapsing(connection: Connection, before: int) -> int:
+    """How many answers are older than a moment, in us since 1970."""
+    return int(connection.execute("SELECT count(*) FROM main.idempotency WHERE at < ?", (before,)).fetchone()[0])
+
+
+def lapse(connection: Connection, before: int, limit: int) -> int:
+    """Let so many of the answers go that are older than a moment, the oldest first, and return how many there were."""
+    oldest = "SELECT key FROM main.idempotency WHERE at < ? ORDER BY at LIMIT ?"
+    return int(connection.execute(f"DELETE FROM main.idempotency WHERE key IN ({oldest})", (before, limit)).rowcount)

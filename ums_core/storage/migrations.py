@@ -144,8 +144,10 @@ _HISTORY = (
 
 _CAPTIONS = tuple(f"ALTER TABLE {table} ADD COLUMN caption TEXT" for table in ("memories", "archived"))
 
+_AGES = ("CREATE INDEX idempotency_age ON idempotency (at)",)
+
 # A step runs before any view of field mode stands in front of a table, and so finds no text in a sealed column.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE, _SECRETS, _HISTORY, _CAPTIONS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _CUES, _ARCHIVE, _SECRETS, _HISTORY, _CAPTIONS, _AGES)
 
 
 def migrate(connection: Connection, path: Path, *, secure_terms: bool, database_id: str | None = None) -> str:
