@@ -246,12 +246,12 @@ def test_a_searching_thread_keeps_to_one_thread_of_its_own() -> None:
 
 def test_a_graph_that_was_restored_grows_in_memory_of_its_own() -> None:
     vectors = clustered(500, _DIM, seed=0, clusters=20)[0]
-    made = Graph.grown(None, [vectors[:400]], _SMALL, dim=_DIM, threads=1)
+    made = Graph.grown(None, [vectors[:400]], _SMALL, dim=_DIM, threads=lambda: 1)
     blocks: list[bytes] = []
     made.write(lambda block: blocks.append(bytes(block)))
     content = np.frombuffer(b"".join(blocks), np.uint8)
     restored = Graph.restored(content, _SMALL, _DIM)
-    grown = Graph.grown(restored, [vectors[400:]], _SMALL, dim=_DIM, threads=1)
+    grown = Graph.grown(restored, [vectors[400:]], _SMALL, dim=_DIM, threads=lambda: 1)
     assert (len(restored), len(grown)) == (400, 500)
     np.testing.assert_array_equal(grown.vectors, vectors)
     assert content.tobytes() == b"".join(blocks)

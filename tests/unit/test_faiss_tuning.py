@@ -4,6 +4,7 @@ from collections.abc import Callable
 from ums_core.index.background import Background
 from ums_core.index.faiss_tuning import (
     DEFAULT_PARAMS,
+    build_threads,
     growth,
     is_bulk,
     probe_pays,
@@ -24,6 +25,8 @@ def test_the_thresholds_decide_as_documented() -> None:
     assert growth(params, graph=10_000, dead=2501, tail=0) == "rebuild"
     assert is_bulk(graph=100, tail=51)
     assert not is_bulk(graph=100, tail=50)
+    assert build_threads(2, idle_s=1.0) == 2
+    assert build_threads(2, idle_s=0.1) == build_threads(1, idle_s=0.1) == 1
     assert save_is_due(changed=101, rows=1000)
     assert not save_is_due(changed=100, rows=1000)
     assert walk_width(params, 10, 100_000) == 96

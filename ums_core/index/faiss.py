@@ -1,8 +1,10 @@
 """Graph search: an HNSW graph of what is old, an exact tail of what is new, and never a search that waits."""
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +16,7 @@ import numpy as np
 from ums_core.errors import StorageError, StoreClosed
 from ums_core.index.background import Background
 from ums_core.index.exact import rows_from, sections_of
-from ums_core.index.faiss_tuning import DEFAULT_PARAMS, HnswParams, growth, save_is_due
+from ums_core.index.faiss_tuning import DEFAULT_PARAMS, HnswParams, build_threads, growth, save_is_due
 from ums_core.index.generation import Generation
 from ums_core.index.graph import Graph, OneThread
 from ums_core.index.rows import Floats, Growing, Ids, Ranking, Rows, best_of, check_query
@@ -50,7 +52,7 @@ class FaissIndex:
     Args:
         dim: number of components of a vector.
         params: how the graph is built and searched.
-        workers: threads of a bulk build; None is all cores that the process may use.
+        workers: threads of a bulk build, one fewer while rows come; None is all cores that the process may use.
         home: where the background thread, ``settle`` and ``close`` save what changed.
     """
 
@@ -71,6 +73,7 @@ class FaissIndex:
         self._state: _State | None = _State(None, self._tail.rows, (0, 0), 0)
         self._saved = 0
         self._epoch = 0
+        self._applied_s = -math.inf
         self._recovering = self._held = self._closing = False
         self._changed = threading.Condition()
         self._saving = threading.Lock()
@@ -120,6 +123,7 @@ class FaissIndex:
             generation = None if state.generation is None else state.generation.without(change.removed)
             changes = state.changes + len(change.added) + len(change.removed)
             self._state = _State(generation, self._tail.rows, (change.seq, change.mark), changes)
+            self._applied_s = time.monotonic()
             self._background.wake()
 
     def search(self, vector: Floats, k: int, allowed: RowSet | None = None) -> Ranking:
@@ -248,12 +252,15 @@ class FaissIndex:
         def goes_on() -> bool:
             return self._epoch == epoch and not self._closing
 
+        def threads() -> int:
+            return build_threads(self._workers, idle_s=time.monotonic() - self._applied_s)
+
         try:
             generation = None
             if merge and state.generation is not None:
-                generation = state.generation.merged(state.tail, workers=self._workers, goes_on=goes_on)
+                generation = state.generation.merged(state.tail, threads=threads, goes_on=goes_on)
             elif _live(state) > self._params.exact_below:
-                generation = Generation.built(_parts(state), self._params, workers=self._workers, goes_on=goes_on)
+                generation = Generation.built(_parts(state), self._params, threads=threads, goes_on=goes_on)
             with self._changed:
                 if goes_on():
                     self._swap(self._open(), generation)

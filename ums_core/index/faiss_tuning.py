@@ -8,6 +8,7 @@ __all__ = [
     "DEFAULT_PARAMS",
     "Growth",
     "HnswParams",
+    "build_threads",
     "growth",
     "is_bulk",
     "probe_pays",
@@ -22,6 +23,10 @@ Growth = Literal["none", "merge", "rebuild"]
 # Costs of one row in us at 384 components, of which only the ratios matter: one more candidate of a walk, a gathered
 # float32 row, a contiguous float32 row, a contiguous half-precision row.
 _WALK, _GATHER, _STREAM, _HALF = 3.0, 0.2, 0.1, 0.03
+
+
+# Whoever brings rows in bulk brings the next ones within this time.
+_LULL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,15 @@ def growth(params: HnswParams, *, graph: int, dead: int, tail: int) -> Growth:
 def is_bulk(*, graph: int, tail: int) -> bool:
     """Whether so much is to be built that all cores should do it, at the price of slower searches meanwhile."""
     return 2 * tail > graph
+
+
+def build_threads(cores: int, *, idle_s: float) -> int:
+    """Threads for a part of a bulk build: all cores once no row came for a while, and until then one fewer.
+
+    That one is for whoever brings the rows. FAISS's threads wait for each other after every part: where there were more
+    of them than free cores, an ingest of 10,000 rows took 5.0 s instead of 4.0 until nothing was left to do.
+    """
+    return cores if idle_s > _LULL_S else max(1, cores - 1)
 
 
 def save_is_due(*, changed: int, rows: int) -> bool:

@@ -24,6 +24,8 @@ __all__ = ["Generation"]
 # 1; the rest is for float32 sums and subnormal components.
 _HALF_ERROR = 2.0**-11 + 1e-4
 _PATIENCE = 64
+# So many vectors enter a graph at a time.
+_PIECE = 1024
 _FAMILIES = 64
 
 
@@ -77,27 +79,27 @@ class Generation:
 
     @classmethod
     def built(
-        cls, parts: Sequence[Rows], params: HnswParams, *, workers: int, goes_on: Callable[[], bool]
+        cls, parts: Sequence[Rows], params: HnswParams, *, threads: Callable[[], int], goes_on: Callable[[], bool]
     ) -> "Generation":
         """A graph of the live rows of all parts, which ascend from one to the next.
 
         Args:
             parts: at least one of them has live rows.
             params: how to build it.
-            workers: threads.
+            threads: how many, asked for each piece.
             goes_on: asked now and then; once it is False the result is of no use and comes early.
         """
-        pieces = (piece for part in parts for piece in part.slices())
+        pieces = (piece for part in parts for piece in part.slices(_PIECE))
         dim = parts[0].vectors.shape[1]
-        graph = Graph.grown(None, _while(goes_on, pieces), params, dim=dim, threads=workers)
+        graph = Graph.grown(None, _while(goes_on, pieces), params, dim=dim, threads=threads)
         return cls._of(graph, [part.live_rids() for part in parts], params)
 
-    def merged(self, tail: Rows, *, workers: int, goes_on: Callable[[], bool]) -> "Generation":
+    def merged(self, tail: Rows, *, threads: Callable[[], int], goes_on: Callable[[], bool]) -> "Generation":
         """This graph and the live rows of the tail in another graph; in one thread, unless there are very many."""
         count, dim = self.rows.vectors.shape
-        threads = workers if is_bulk(graph=count, tail=tail.live) else 1
-        pieces = _while(goes_on, tail.slices())
-        graph = Graph.grown(self.graph, pieces, self.params, dim=dim, threads=threads)
+        several = threads if is_bulk(graph=count, tail=tail.live) else lambda: 1
+        pieces = _while(goes_on, tail.slices(_PIECE))
+        graph = Graph.grown(self.graph, pieces, self.params, dim=dim, threads=several)
         return self._of(graph, [self.rows.rids, tail.live_rids()], self.params)
 
     @classmethod

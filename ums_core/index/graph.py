@@ -5,7 +5,7 @@ search of 0.1 ms into one of 30 ms where two searching threads meet; hence one t
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -62,16 +62,16 @@ class Graph:
 
     @classmethod
     def grown(
-        cls, base: "Graph | None", slices: Iterable[Floats], params: HnswParams, *, dim: int, threads: int
+        cls, base: "Graph | None", slices: Iterable[Floats], params: HnswParams, *, dim: int, threads: Callable[[], int]
     ) -> "Graph":
         """A graph of all that ``base`` holds, and the slices after it. Blocks, but stops nobody who searches ``base``.
 
-        Costs a copy of the base, and 0.2 to 0.5 ms of CPU for each new vector.
+        ``threads`` is asked for each slice. Costs a copy of the base, and 0.2 to 0.5 ms of CPU for each new vector.
         """
-        faiss.omp_set_num_threads(threads)
         index = faiss.IndexHNSWFlat(dim, params.m, faiss.METRIC_INNER_PRODUCT) if base is None else base.copy()
         index.hnsw.efConstruction, index.hnsw.efSearch = params.ef_construction, params.ef_search
         for piece in slices:
+            faiss.omp_set_num_threads(threads())
             index.add(piece)
         return cls(index)
 
