@@ -218,7 +218,7 @@ class Growing:
         dim, added = self._matrix.shape[1], change.added
         if change.vectors.shape != (len(added), dim):
             raise DimensionMismatch(f"{len(added)} rows of {dim} components were due, got {change.vectors.shape}")
-        if added.size and (added[0] <= self.last or (added[1:] < added[:-1]).any()):
+        if added.size and (added[0] <= self.last or (added.size > 1 and (added[1:] < added[:-1]).any())):
             raise ValueError(f"added row ids must ascend and be greater than {self.last}")
         self._keep(self.rows.without(change.removed))
         if added.size:
@@ -255,7 +255,7 @@ class Growing:
             self._rids[:total],
             None if rows.dead is None else np.concatenate((rows.dead, np.zeros(len(rids), np.bool_))),
             rows.live + len(rids),
-            rows.repeats or bool((rids[1:] == rids[:-1]).any()),
+            rows.repeats or (len(rids) > 1 and bool((rids[1:] == rids[:-1]).any())),
         )
         self.last = int(rids[-1])
 

@@ -133,7 +133,9 @@ class Ingest:
         bound = self._binding(query.modality)
         if query.vector is not None:
             identity = bound or EmbedderIdentity(CALLER, "", self._dim_of(query.modality))
-            checked = unit_rows([query.vector], identity, query.modality)[0]
+            checked = _unit_row(query.vector, identity, query.modality)
+            if checked is None:
+                checked = unit_rows([query.vector], identity, query.modality)[0]
             return None if bound is None else (bound, checked)
         if bound is None:
             return None
@@ -235,13 +237,8 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
         DimensionMismatch: a vector of another length.
         InvalidVector: not a row of numbers, NaN, infinite, or zero.
     """
-    if len(vectors) == 1:
-        row = _row(vectors[0], 0, identity, modality)
-        # Of the products of two vectors this is the one that does not warn where it becomes infinite.
-        square = float(np.vdot(row, row))
-        # Most writes and every search bring one vector of ordinary length: no need for float64.
-        if _SHORT < square < _LONG:
-            return (row / np.float32(square**0.5))[None]
+    if len(vectors) == 1 and (unit := _unit_row(vectors[0], identity, modality)) is not None:
+        return unit[None]
     matrix: npt.NDArray[np.float32] = np.empty(0, np.float32)
     with np.errstate(over="ignore"), suppress(TypeError, ValueError, OverflowError):
         matrix = np.array(vectors, dtype=np.float32)
@@ -256,6 +253,14 @@ def unit_rows(vectors: Sequence[Vector], identity: EmbedderIdentity, modality: s
         raise InvalidVector(f"{modality} vector {place} {reason}")
     matrix /= norms[:, None]
     return matrix
+
+
+def _unit_row(vector: Vector, identity: EmbedderIdentity, modality: str) -> npt.NDArray[np.float32] | None:
+    """The only vector of a write or a search, without float64; None where its length is no ordinary one."""
+    row = _row(vector, 0, identity, modality)
+    # Of the products of two vectors this is the one that does not warn where it becomes infinite.
+    square = float(np.vdot(row, row))
+    return row / square**0.5 if _SHORT < square < _LONG else None
 
 
 def _row(vector: Vector, place: int, identity: EmbedderIdentity, modality: str) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import compress, groupby, repeat
-from operator import is_not
+from operator import is_not, itemgetter
 from typing import Any
 
 from ums_core.errors import NotADatabase, UMSError
@@ -28,7 +28,6 @@ __all__ = [
     "INSERTED",
     "INSERT_PASSAGE",
     "ORDINAL_BITS",
-    "SOURCE_PLACES",
     "LazyNamespaces",
     "as_written",
     "chunked",
@@ -43,6 +42,7 @@ __all__ = [
     "prefix_range",
     "read_turns",
     "select_rows",
+    "source_of",
 ]
 
 # A memory has at most 2**16 passages; its row id is the upper part of each one's key.
@@ -55,7 +55,8 @@ _NAMES = (
     *("pinned", "accesses", "valid_from", "ttl", "caption"),
 )
 INSERTED = (*_NAMES, "telling", "asks")
-SOURCE_PLACES = tuple(_NAMES.index(name) for name in ("rid", "nid", "text", "caption", "speaker", "occurred_at"))
+# Of the values of a row, what its keyword terms come from: ``keyword.SOURCE``.
+source_of = itemgetter(*map(_NAMES.index, ("rid", "nid", "text", "caption", "speaker", "occurred_at")))
 COLUMNS = ", ".join(f"m.{name}" for name in _NAMES)
 # Of the table ``archived m``: those of a memory, and what became of it.
 ARCHIVED_COLUMNS = f"{COLUMNS}, m.why, m.under, m.valid_to, m.batch"

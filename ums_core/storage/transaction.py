@@ -24,12 +24,12 @@ from ums_core.storage.pending import Pending
 from ums_core.storage.reading import find_nid, identities, read_bindings, read_memories, rows_of
 from ums_core.storage.table import (
     ORDINAL_BITS,
-    SOURCE_PLACES,
     decode,
     encode,
     encode_namespace,
     moment,
     passages_of,
+    source_of,
 )
 from ums_core.storage.vectors import unpack
 
@@ -171,10 +171,11 @@ class SqlTransaction:
         pending = self._pending
         stored: list[Memory] = []
         came: list[tuple[Any, ...]] = []
+        nids = {space: self._nid(space) for space in dict.fromkeys(row.memory.namespace for row in last)}
         for row in last:
             rid, birth, final = self._next, self._next, row
             self._next += 1
-            nid = self._nid(row.memory.namespace)
+            nid = nids[row.memory.namespace]
             old = replaced.get((nid, row.memory.id))
             if old is not None:
                 birth, final = old.birth, replace(row, memory=old.continued(row.memory))
@@ -186,13 +187,13 @@ class SqlTransaction:
             passages = passages_of(final, rid, self._known.vector_type)
             pending.passages += passages
             if memory.text or memory.caption:
-                pending.terms.append(keyword.terms_of([encoded[place] for place in SOURCE_PLACES]))
+                pending.terms.append(keyword.terms_of(source_of(encoded)))
             stored.append(memory)
             self._note_vectors(final, rid, passages)
         self._notes.came(came)
         if replaced:
             # What a summary no longer stands for is not to be lost with it.
-            self._release({(self._nid(row.memory.namespace), row.memory.id): row.memory.source_ids for row in last})
+            self._release({(nids[row.memory.namespace], row.memory.id): row.memory.source_ids for row in last})
         return [stored[place] for place in places]
 
     def get(self, ids: Sequence[str], namespace: Namespace, *, vectors: bool = False) -> list[Memory | None]:
@@ -246,8 +247,7 @@ class SqlTransaction:
             former, birth, nid, id_, *_ = values
             self._notes.changed("restored", (nid, id_), birth, (former, rid), batch)
             pending.rows.append((rid, *values[1:]))
-            _, *said = (values[place] for place in SOURCE_PLACES)
-            terms = keyword.terms_of((rid, *said))
+            terms = keyword.terms_of((rid, *source_of(values)[1:]))
             if terms[1]:
                 pending.terms.append(terms)
             for ordinal, (modality, vector) in enumerate(passages):
@@ -354,7 +354,7 @@ class SqlTransaction:
         if not found:
             return
         rids = [int(values[0]) for values in found]
-        terms = [keyword.terms_of([values[place] for place in SOURCE_PLACES]) for values in found]
+        terms = [keyword.terms_of(source_of(values)) for values in found]
         terms = [each for each in terms if each[1]]
         if terms:
             if self._known.codec is not None:
