@@ -1,8 +1,9 @@
 """A test that needs an optional package says so by a marker, and is skipped with that reason where it is missing.
 
 Another marker, ``no_cover``, is for what runs the lines of a test beside it, but many times or in other processes:
-measuring coverage makes it up to four times as long, and tells nothing new. It comes last: a function whose answers are
-kept is not called again where coverage is measured.
+measuring coverage makes it up to four times as long, and tells nothing new. What hypothesis makes up has it by itself:
+which lines that reaches is chance. It comes last: a function whose answers are kept is not called again where coverage
+is measured.
 """
 
 import os
@@ -29,9 +30,19 @@ PACKAGES = {
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker, package in PACKAGES.items():
-        if item.get_closest_marker(marker) is not None and find_spec(package) is None:
+        if _is(item, marker) and find_spec(package) is None:
             pytest.skip(f"{marker}: the package {package} is not installed")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("no_cover") is not None)
+    for item in items:
+        # The plugin of hypothesis has marked them by now.
+        if _is(item, "hypothesis"):
+            item.add_marker("no_cover")
+    # Torch first, which takes ten seconds to import: so one process does it for all.
+    items.sort(key=lambda item: (not _is(item, "needs_torch"), _is(item, "no_cover")))
+
+
+def _is(item: pytest.Item, marker: str) -> bool:
+    return item.get_closest_marker(marker) is not None

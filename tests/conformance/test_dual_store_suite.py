@@ -19,6 +19,7 @@ def local(path: Path, dim: int) -> LocalStore:
     )
 
 
+@pytest.mark.no_cover
 class TestDual(MemoryStoreSuite):
     examples = count(12, 60)
 

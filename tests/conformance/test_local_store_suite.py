@@ -237,5 +237,6 @@ class AwaitableSuite(LocalStoreSuite):
         return Waiting(settings)
 
 
+@pytest.mark.no_cover
 class TestAwaitableExact(AwaitableSuite):
     backend = "exact"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
+import pytest
 from test_local_store_suite import KilledSuite
 from thorough import count
 
@@ -132,6 +133,7 @@ class Wired:
         self.close()
 
 
+@pytest.mark.no_cover
 class TestWired(KilledSuite):
     backend = "exact"
     examples = count(10, 60)

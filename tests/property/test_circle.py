@@ -98,6 +98,20 @@ queries = st.fixed_dictionaries(
 def test_the_rows_of_a_small_namespace_are_ranked_as_all_others(
     seed: int, count: int, wanted: list[dict[str, Any]]
 ) -> None:
+    rank_both_ways(seed, count, wanted)
+
+
+def test_a_filter_keeps_neighbours_out_wherever_they_are_looked_for() -> None:
+    wanted = [
+        {"text": text, "namespace": PLACES[number], "filter": condition}
+        for number, text in enumerate(("boat key", "rain", "walrus"))
+        for condition in (None, Filter.where("speaker", "eq", "Bo"))
+    ]
+    rank_both_ways(7, 90, [*wanted, {"text": "boat", "kind": "notes"}, {"text": "walrus", "kind": "notes", "k": 2}])
+
+
+def rank_both_ways(seed: int, count: int, wanted: list[dict[str, Any]]) -> None:
+    """What is told by places, and what by a look among all rows, before and after each kind of change."""
     rng = np.random.default_rng(seed)
     with open_store(UnifiedSettings.for_testing(model={"embedder": "none", "vector_dim": DIM})) as store:
         around = Surroundings(store._database)

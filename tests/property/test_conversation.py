@@ -103,6 +103,14 @@ def test_the_best_of_a_session_is_the_same_whatever_number_it_has(base: np.ndarr
     np.testing.assert_array_equal(placed(base, replace(turns, session=session)), placed(base, turns))
 
 
+def test_numbers_of_sessions_may_lie_far_apart() -> None:
+    session = np.where(np.arange(N) % 3, np.arange(N) % 2, -1).astype(np.int32)
+    near = turns_of(np.full(N, PEER), np.full(N, -1), np.full(N, -1), session, np.zeros(N, np.int8))
+    far = replace(near, session=np.where(near.session < 0, -1, near.session * 2**20).astype(np.int32))
+    base = np.linspace(-1.0, 1.0, N)
+    np.testing.assert_array_equal(placed(base, far), placed(base, near))
+
+
 @given(scores, dialogues())
 def test_notes_and_replies_keep_their_scores(base: np.ndarray, turns: Turns) -> None:
     after = placed(base, turns)

@@ -354,6 +354,40 @@ def test_moments_agree_to_the_microsecond(connection: Any, field: str, op: str) 
             assert_same(connection, held, Filter.where(field, op, low))
 
 
+def test_what_is_too_deep_or_too_wide_for_sqlite_means_the_same(connection: Any) -> None:  # noqa: ANN401  # as above
+    held = [example(number, value) for number, value in enumerate((None, "a", 1, "499"))]
+    store(connection, held)
+    deep = Filter.where("v", "eq", "a")
+    for _ in range(40):
+        deep = Filter("nor", parts=(deep, Filter.where("level", "gt", 1)))
+    assert_same(connection, held, deep)
+    assert_same(connection, held, Filter("or", parts=tuple(Filter.where("v", "eq", str(n)) for n in range(1000))))
+
+
+@pytest.mark.parametrize(
+    ("field", "op", "value"),
+    [
+        ("level", "eq", "1"),
+        ("text", "text_imatch", "A"),
+        ("tags", "eq", ["a", "b"]),
+        ("v", "eq", [1]),
+        ("v", "gt", 0.1),
+    ],
+)
+def test_what_sqlite_reads_otherwise_is_compared_in_python(
+    connection: Any,  # noqa: ANN401  # as above
+    field: str,
+    op: str,
+    value: object,
+) -> None:
+    held = [example(number, value) for number, value in enumerate((None, "a", 1, 0.5, [1]))]
+    store(connection, held)
+    condition = Filter.where(field, op, value)
+    assert "ums_leaf" in compile_filter(condition)[0]
+    assert_same(connection, held, condition)
+
+
+@pytest.mark.no_cover
 def test_deep_and_wide_filters_stay_within_the_limits_of_sqlite(connection: Any) -> None:  # noqa: ANN401  # as above
     held = [example(number, value) for number, value in enumerate((None, "a", 1, 0.5, "499"))]
     store(connection, held)

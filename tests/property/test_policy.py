@@ -95,6 +95,19 @@ def test_standard_sends_a_question_as_it_was_made(
     assert condition_on_device(query, "standard") is None
 
 
+def test_what_is_personal_stays_and_what_is_global_goes_as_it_is_or_bare() -> None:
+    for mode in MODES:
+        with pytest.raises(StaysOnDevice, match="a personal question"):
+            query_to_send(Query(text="a"), mode)
+        with pytest.raises(StaysOnDevice, match="a personal memory"):
+            draft_to_send(Draft(text="a"), mode)
+    query, draft = Query(text="a", namespace=("n",), channel="both"), Draft(text="a", id="i", channel="global")
+    assert query_to_send(query, "standard").namespace == ("n",)
+    assert query_to_send(query, "strict").namespace == ()
+    assert draft_to_send(draft, "standard").id == "i"
+    assert draft_to_send(draft, "strict").id is None
+
+
 def test_a_vector_goes_along_because_the_question_does() -> None:
     query = Query(vector=[1.0, 2.0], channel="both")
     assert query_to_send(query, "strict").vector is query.vector

@@ -109,6 +109,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("count", COUNTS, ids=lambda count: count.__name__)
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
@@ -124,6 +125,7 @@ def test_hostile_texts_of_100k_characters_take_linear_work(text: str, count: Cou
     assert sum(calls) <= 8 * len(text)
 
 
+@pytest.mark.no_cover
 @pytest.mark.needs_lite
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
@@ -148,6 +150,15 @@ def test_a_sentence_longer_than_the_window_is_cut_between_words() -> None:
     passages = [text[start:end].split() for start, end in spans]
     assert {word for passage in passages for word in passage} == set(text.split())
     assert [len(set(before) & set(after)) for before, after in pairwise(passages)] == [3] * (len(passages) - 1)
+
+
+def test_a_passage_that_takes_more_than_its_sentences_is_halved() -> None:
+    text = "A cat sat.\n\n" * 40 + "One sentence goes on\n\nand on\n\nand on until its end. " * 3
+    for window in range(16, 64, 3):
+        for overlap in (0.15, 0.5):
+            spans = split(text, count_tokens=dear_lines, max_tokens=window, overlap=overlap)
+            assert_passages(text, spans, dear_lines, window)
+    assert_passages("z" * 500, split("z" * 500, count_tokens=octets, max_tokens=7), octets, 7)
 
 
 def test_a_word_longer_than_the_window_is_cut_anywhere_and_its_passages_overlap() -> None:

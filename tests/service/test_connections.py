@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from conftest import EVERYTHING, listening, settings_in
+from services import EVERYTHING, listening, settings_in
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DIM, EVERYTHING, Serve, Served, listening, settings_in
+from services import DIM, EVERYTHING, Serve, Served, listening, settings_in
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 from thorough import count

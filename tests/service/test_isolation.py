@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DIM, EVERYTHING, settings_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from services import DIM, EVERYTHING, settings_in
 from starlette.testclient import TestClient
 from thorough import count
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DIM, settings_in
+from services import DIM, settings_in
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request

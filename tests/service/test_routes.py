@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import DIM, Serve, Served, settings_in
+from services import DIM, Serve, Served, settings_in
 from starlette.testclient import TestClient
 
 from ums_core import EnhancedMemoryStore

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import settings_in
+from services import settings_in
 from typer.testing import CliRunner
 
 from ums_core.cli.app import app

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import EVERYTHING, Serve, Served, listening, settings_in
+from services import EVERYTHING, Serve, Served, listening, settings_in
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DIM, Serve, Served, settings_in
+from services import DIM, Serve, Served, settings_in
 
 from ums_core import Draft, UnifiedSettings, open_store
 from ums_core.channels.sharing import sharing_embedder

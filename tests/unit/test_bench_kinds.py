@@ -12,6 +12,7 @@ from ums_core.ranking.words import asks_reply
 pytestmark = pytest.mark.bench
 
 
+@pytest.mark.no_cover
 def test_the_default_ranking_does_no_harm_to_chats_and_notes() -> None:
     found = {(row.name, row.group): row.means for row in rows("none", seeds=1, chats=18)}
     ours, alone = "ums", "z-scores"

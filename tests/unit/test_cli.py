@@ -104,10 +104,10 @@ def test_search_explains_each_score_as_a_table_and_a_bar(db: Path) -> None:
         assert sum(hit["signals"].values()) == pytest.approx(hit["score"])
 
 
+@pytest.mark.needs_torch
 def test_search_says_when_there_was_no_time_to_rerank(
     db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("sentence_transformers", reason="reranks")
     train_cross_encoder(tmp_path / "tiny", steps=4)
     monkeypatch.setenv("AI_RANKING__CROSS_ENCODER", str(tmp_path / "tiny"))
     monkeypatch.setenv("AI_RANKING__CROSS_ENCODER_BUDGET_S", "1e-9")

@@ -71,6 +71,7 @@ def test_it_is_a_reranker(reranker: SentenceTransformerReranker) -> None:
     assert isinstance(reranker, Reranker)
 
 
+@pytest.mark.no_cover
 def test_what_answers_the_question_scores_highest_among_sentences_never_seen(
     reranker: SentenceTransformerReranker,
 ) -> None:
@@ -84,6 +85,7 @@ def test_what_answers_the_question_scores_highest_among_sentences_never_seen(
     assert first >= len(NAMES) // 2  # by chance 1
 
 
+@pytest.mark.no_cover
 def test_scores_do_not_depend_on_the_company_or_the_order(reranker: SentenceTransformerReranker) -> None:
     texts = [frame.format(word) for word in SYNONYMS.values() for frame in UNSEEN]
     together = reranker.scores("tell me of the film", texts, budget_s=LONG_S)
@@ -155,6 +157,7 @@ def test_a_model_with_several_scores_a_pair_is_refused(tmp_path: Path) -> None:
         SentenceTransformerReranker(str(tmp_path)).scores("tea", ["coffee"], budget_s=LONG_S)
 
 
+@pytest.mark.no_cover
 def test_a_search_finds_more_with_it_on_data_kept_aside(open_with: Callable[..., LocalStore]) -> None:
     store = open_with()
 

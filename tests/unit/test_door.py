@@ -64,7 +64,12 @@ async def test_every_verb_works_through_the_door() -> None:
         assert await store.run(lambda blocking: (blocking.count(), blocking.namespaces())) == (1, [("a",)])
         await store.close_models()
         assert await store.reembed("hashing:16") == 1
-        assert await store.delete([made.id], namespace=("a",)) == 1
+        newer = await store.supersede(made.id, Draft(text="hello again"), namespace=("a",))
+        assert await store.expand(newer.id, namespace=("a",)) == []
+        assert await store.mark_access([newer.id], namespace=("a",)) == 1
+        assert await store.undo((await store.forget(retain_fraction=0.0)).batch or "") == 1
+        assert (await store.maintain(dry_run=True)).complete
+        assert await store.delete([newer.id], namespace=("a",)) == 1
         await store.add_memory("gone for good", id="b")
         receipt = await store.erase(["b"])
         assert receipt.ids == ("b",)

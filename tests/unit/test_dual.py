@@ -18,6 +18,7 @@ from ums_core import (
     LocalStore,
     Memory,
     MemoryStore,
+    Patch,
     Promotion,
     Query,
     UnifiedSettings,
@@ -97,6 +98,24 @@ def test_what_is_not_marked_never_reaches_the_other_side(dual: DualStore, other:
     dual.kv_put("c", {"a": 1})
     dual.kv_scan("c")
     assert dual.health().detail[-1] == "global channel: not asked yet"
+    assert other.calls == []
+
+
+def test_what_is_kept_up_is_what_is_personal(dual: DualStore, other: Watched) -> None:
+    assert dual.update([Patch(id="cat", namespace=("users", "marta"), changes={"level": 1})])[0].level == 1
+    report = dual.add_distinct([Draft(text=CAT, id="again", namespace=("users", "marta"))])
+    assert [memory.id for memory in report.memories] == ["again"]
+    (newer,) = [dual.supersede("cat", Draft(text="my cat Luna drinks milk"), namespace=("users", "marta"))]
+    assert dual.expand(newer.id, namespace=("users", "marta")) == []
+    assert dual.reinforce([newer.id], namespace=("users", "marta")) == 1
+    assert dual.consolidate(dry_run=True).merged == 0
+    assert dual.maintain(dry_run=True).dry_run
+    forgetting = dual.forget(min_total=0, retain_fraction=0.0)
+    assert dual.count() == 0
+    assert dual.undo(forgetting.batch) == 2
+    dual.kv_put("c", {"a": 1})
+    assert dual.kv_get("c", ["a", "b"]) == [1, None]
+    assert dual.kv_delete("c", ["a", "b"]) == 1
     assert other.calls == []
 
 

@@ -47,6 +47,17 @@ def test_a_graph_answers_above_the_crossover_only() -> None:
     assert (index.kind, len(_generation(index).rows.rids), index._open().tail.live) == ("hnsw", 301, 0)
 
 
+def test_the_cosine_of_a_row_is_that_of_graph_or_tail_whichever_holds_it() -> None:
+    index, exact, vectors = _filled(400)
+    rids = np.array([3, 399, 400, 900])
+    for query in vectors[:3]:
+        np.testing.assert_allclose(index.scores(query, rids), exact.scores(query, rids), atol=1e-6)
+    for target in (index, exact):
+        added(target, vectors[7:8], first=400)
+    for query in vectors[:3]:
+        np.testing.assert_allclose(index.scores(query, rids), exact.scores(query, rids), atol=1e-6)
+
+
 def test_a_tail_is_merged_once_it_is_long_enough() -> None:
     index, exact, _ = _filled(400)
     more = clustered(151, _DIM, seed=1, clusters=20)[0]

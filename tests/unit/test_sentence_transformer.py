@@ -116,6 +116,7 @@ def test_a_long_text_is_found_by_a_sentence_far_behind_its_window(minilm: Senten
     assert scores.max() > float(minilm.embed_query(text) @ minilm.embed_query(PARAPHRASE[1])) + 0.1
 
 
+@pytest.mark.no_cover
 def test_threads_get_the_vectors_that_one_thread_gets(minilm: SentenceTransformerEmbedder) -> None:
     texts = [f"memory {place} of {'many ' * place} things" for place in range(12)]
     alone = [minilm.embed_query(text) for text in texts]

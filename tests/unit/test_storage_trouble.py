@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from ums_core import Draft, EnhancedMemoryStore, Query, UnifiedSettings, open_store
-from ums_core.errors import NotADatabase, StoreClosed
+from ums_core.errors import NotADatabase, StorageError, StoreClosed
 from ums_core.index.snapshot import _new_beside
 from ums_core.storage import forks
 from ums_core.storage.anchor import Anchor, Reached
@@ -174,6 +174,14 @@ def test_an_anchor_that_is_reset_is_there_at_every_moment(tmp_path: Path) -> Non
     anchor.reset(Reached(9, 3))
     assert anchor.read() == Reached(9, 3)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_an_anchor_that_cannot_be_written_says_what_is_in_its_place(tmp_path: Path) -> None:
+    anchor = Anchor(tmp_path / "memory.db", "00" * 16, (b"k" * 32,))
+    anchor.path.mkdir()
+    for write in (anchor.note, anchor.reset):
+        with pytest.raises(StorageError, match="move away what is in its place"):
+            write(Reached(7, 1))
 
 
 def test_a_new_file_that_is_taken_for_a_left_over_is_made_again(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """``ums models``: the models that embed."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ums_core.cli.context import Group
 from ums_core.cli.options import AsJson
 from ums_core.cli.show import print_json, print_table, tell
+
+if TYPE_CHECKING:
+    from ums_core.encoders.onnx_export import Exported
 
 __all__ = ["models"]
 
@@ -34,14 +37,16 @@ def export(
 
     tell(f"exporting {name_or_path} ...")
     exported = made_of(name_or_path, to, int8=int8)
-    if as_json:
-        print_json(exported)
-    else:
-        facts = (
-            ("folder", exported.folder),
-            ("components", str(exported.dim)),
-            ("size", f"{exported.bytes / 1e6:.1f} MB"),
-            ("cosine with the original", f"{exported.cosine_mean:.5f}, at least {exported.cosine_min:.5f}"),
-        )
-        print_table(("", ""), facts)
-        tell(f"use it with AI_MODEL__EMBEDDER=onnx:{exported.folder}")
+    show = print_json if as_json else _show
+    show(exported)
+
+
+def _show(exported: "Exported") -> None:
+    facts = (
+        ("folder", exported.folder),
+        ("components", str(exported.dim)),
+        ("size", f"{exported.bytes / 1e6:.1f} MB"),
+        ("cosine with the original", f"{exported.cosine_mean:.5f}, at least {exported.cosine_min:.5f}"),
+    )
+    print_table(("", ""), facts)
+    tell(f"use it with AI_MODEL__EMBEDDER=onnx:{exported.folder}")

@@ -160,7 +160,7 @@ class StoreRepeats(StoreCase):
         store.add([self.draft("a", text="zebra"), self.draft("b", text="quartz")])
 
         def work(thread: int) -> None:
-            for number in range(60):
+            for number in range(30):
                 if thread == 0:
                     store.update([Patch(id="a", changes={"level": number})])
                     continue
@@ -175,7 +175,7 @@ class StoreRepeats(StoreCase):
         store.add([self.draft("a")])
 
         def work(thread: int) -> None:
-            for number in range(60):
+            for number in range(30):
                 if thread == 0:
                     store.update([Patch(id="a", changes={"level": number})])
                 else:

@@ -89,7 +89,6 @@ def test_a_section_of_another_length_than_announced_leaves_the_old_file(tmp_path
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.faults
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "index"
     _save(path, _bulk(100))
@@ -114,7 +113,6 @@ def test_a_refusal_of_the_file_system_has_a_name(code: int, error: type[StorageE
     assert type(snapshot._refusal(OSError(code, "refused"), Path("index"))) is error
 
 
-@pytest.mark.faults
 def test_a_process_killed_while_saving_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "index"
     _save(path, _bulk(100))
