@@ -17,7 +17,9 @@ help:  ## say what there is
 demo: $(VENV)/.demo  ## remember a month of conversation and answer questions about it
 	@$(BIN)/python docs/demo/demo.py
 
-test: $(VENV)/.dev lint types tests  ## set up and check everything
+test: $(VENV)/.dev lint  ## set up and check everything
+	@# For most of the time the check of types keeps one process busy, so it goes beside the tests.
+	@$(MAKE) --no-print-directory -j2 types tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
