@@ -12,7 +12,7 @@ from ums_core.pipeline.asked import DIVERSE, Asked, Copied
 from ums_core.pipeline.candidates import Gathering, filled
 from ums_core.pipeline.ranked import Ranked
 from ums_core.pipeline.recency import Recency
-from ums_core.pipeline.rerank import Rerank, readable
+from ums_core.pipeline.rerank import Rerank, Rereading, readable
 from ums_core.pipeline.surroundings import Surroundings
 from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.ports.index import RowSet, VectorIndex
@@ -73,8 +73,10 @@ class Retrieve:
     def search(self, query: Query) -> list[Hit]:
         """The best hits, best first, at most ``query.k``."""
         condition, now = _condition(query), None
+        # It remembers what it has read, and its time is that of the whole search.
+        rereading = self._rerank.of(query)
         for _ in range(TRIES):
-            asked, text = self._asked(query, condition, now)
+            asked, text = self._asked(query, condition, now, rereading)
             hits, seen, missing = self._attempt(asked)
             gone = self._ledger.removed_since(asked.head.seq) if missing or len(seen) else _NONE
             if not missing and not _misled(gone, seen, asked):
@@ -88,13 +90,16 @@ class Retrieve:
         """Free the weights of what reads the best candidates again."""
         self._rerank.close()
 
-    def _asked(self, query: Query, condition: Filter | None, now: datetime | None) -> tuple[Asked, str]:
+    def _asked(
+        self, query: Query, condition: Filter | None, now: datetime | None, rereading: Rereading | None
+    ) -> tuple[Asked, str]:
         """The query as it is looked for now, and the text that is compared.
 
         Args:
             query: as it was asked.
             condition: its filter and level.
             now: what has expired by then is not looked for; None where nothing is known to have.
+            rereading: the second look, where one is wanted.
         """
         head = self._ledger.head()
         text, speakers = query.text or "", set[int]()
@@ -111,7 +116,6 @@ class Retrieve:
             condition = _unexpired(condition, now)
         profiles = PROFILES if query.weights is None else adjusted(PROFILES, query.weights)
         question = Question.of(query.text) if query.mode == "hybrid" and query.text else NO_QUESTION
-        rereading = self._rerank.of(query)
         living = None if allowed is None else self._surroundings.living(allowed)
         asked = Asked(query, condition, vector, index, allowed, living, speakers, profiles, question, rereading, head)
         return asked, text
