@@ -496,6 +496,35 @@ async def test_what_is_under_way_counts_until_its_end(settings: UnifiedSettings)
     await tenants.close()
 
 
+async def test_each_waits_as_long_as_its_own_time_budget(settings: UnifiedSettings) -> None:
+    tokens = Tokens(tokens_path(settings.database.path))
+    token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:read"], env="test"))
+    opener = Slow(settings)
+    opener.may.clear()
+    tenants, watch = Tenants(settings, opener), Unwatched()
+    settings.service.max_in_flight = 3
+    desk = Desk(Gate(tokens, Rates(settings.service, watch.fallback)), tenants, settings.service, watch, tokens)
+    caller = Caller(Tenant("acme"), token)
+    loop = asyncio.get_running_loop()
+    waited = []
+
+    async def wait() -> None:
+        begun = loop.time()
+        with pytest.raises(Overloaded, match="too long"):
+            await desk.carry_out(caller, "count", {})
+        waited.append(loop.time() - begun)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(wait())
+            await asyncio.sleep(0.08)
+    # A timer of the loop may ring a millisecond early.
+    assert min(waited) > 0.19
+    opener.may.set()
+    await desk.drain()
+    await tenants.close()
+
+
 async def test_a_door_that_has_closed_takes_nothing_and_keeps_no_place(settings: UnifiedSettings) -> None:
     tokens = Tokens(tokens_path(settings.database.path))
     token = tokens.authenticate(tokens.create(Tenant("acme"), ["memory:read"], env="test"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,7 +188,7 @@ async def test_changes_wait_for_room_and_end_where_there_can_be_no_more(tmp_path
     assert await desk.carry_out(caller, "count", {}) == 0
     opened[0].add([Draft(text="a")])
     others = asyncio.get_running_loop().create_future()
-    desk._in_flight[others] = None
+    desk._in_flight[others] = (math.inf, None)
     changes = Streams(desk)._changes(caller, 0)
     assert await anext(changes) == "retry: 1000\n\n"
     assert await anext(changes) == ": still here\n\n"

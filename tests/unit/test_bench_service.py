@@ -1,13 +1,17 @@
 import asyncio
+import os
 import re
 import runpy
 import socket
 import sys
+import threading
 
 import pytest
 
 from ums_core.bench.__main__ import main
 from ums_core.bench.bare import bare
+from ums_core.bench.connection import Connection
+from ums_core.bench.service import _kept_to
 
 
 @pytest.mark.bench
@@ -46,3 +50,42 @@ def test_the_bare_application_ends_where_its_port_is_taken(monkeypatch: pytest.M
         monkeypatch.delitem(sys.modules, "ums_core.bench.bare")
         with pytest.raises(SystemExit):
             runpy.run_module("ums_core.bench.bare", run_name="__main__")
+
+
+def answered(answer: bytes) -> Connection:
+    """A connection whose other side answers so, whatever is asked, and closes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer_one() -> None:
+        with listener, listener.accept()[0] as other:
+            assert other.recv(1 << 16).endswith(b"Content-Length: 5\r\n\r\n12345")
+            other.sendall(answer)
+
+    threading.Thread(target=answer_one).start()
+    return Connection(listener.getsockname()[1])
+
+
+def test_an_answer_that_is_no_200_is_an_error() -> None:
+    with (
+        answered(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\n\r\nslow") as connection,
+        pytest.raises(ConnectionError, match=r"/x was answered with 429: b'slow'"),
+    ):
+        connection.post("/x", "token", b"12345")
+
+
+def test_an_answer_that_breaks_off_is_an_error() -> None:
+    with (
+        answered(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslo") as connection,
+        pytest.raises(ConnectionError, match="ended before"),
+    ):
+        connection.post("/x", "token", b"12345")
+
+
+def test_a_thread_is_kept_to_a_core_where_the_system_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = os.sched_getaffinity(0)
+    with _kept_to(-1):
+        assert os.sched_getaffinity(0) == {max(cores)}
+    assert os.sched_getaffinity(0) == cores
+    monkeypatch.delattr(os, "sched_setaffinity")
+    with _kept_to(-1):
+        assert os.sched_getaffinity(0) == cores

@@ -5,17 +5,19 @@
     python -m ums_core.bench service --memories 10000
 
 The service is a process of its own with one worker; the core is a store in this one. Both hold the same memories,
-with every index ready, and are given the vector. Their calls take turns one by one, so that each finds the caches of
-the processor as the others left them; ``--in-a-row 100`` lets each make a hundred calls before the next, which flatters
-the core.
+with every index ready, and are given the vector. Where the system can, this process keeps to the first core and the
+services to the last one, so that nothing depends on where they would be moved. Their calls take turns one by one, so
+that each finds the caches of the processor as the others left them; ``--in-a-row 100`` lets each make a hundred calls
+before the next, which flatters the core.
 
-``core`` is the store, ``HTTP`` the service over a plain connection, ``RemoteStore`` the same through the client's
-httpx. Of HTTP, ``network`` is what as many bytes cost, there and back, with the same server and an application that
-does nothing, ``JSON`` what both ends spend on bodies, and ``rest`` what is left: token, limits, thread, colder caches.
+``core`` is the store, ``HTTP`` the service over a connection without a client library, ``RemoteStore`` the same
+through the client's httpx. Of HTTP, ``network`` is what as many bytes cost, there and back, with the same server and
+an application that does nothing, ``JSON`` what both ends spend on bodies, and ``rest`` what is left: token, limits,
+thread, colder caches.
 """
 
 import argparse
-import http.client
+import http
 import os
 import socket
 import subprocess
@@ -23,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,12 +34,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ums_core import Draft, Hit, LocalStore, Memory, Query, RemoteStore, UnifiedSettings, open_store
+from ums_core.bench.connection import Connection
 from ums_core.bench.store_timing import Track, interleave
 from ums_core.service.tokens import DEFAULT_TENANT, Tenant, Tokens, tokens_path
 from ums_core.settings.database import url_of
 from ums_core.wire import calls
 from ums_core.wire.calls import Call
-from ums_core.wire.schema import JSON, VERBS
+from ums_core.wire.schema import VERBS
 
 __all__ = ["add_arguments", "run"]
 
@@ -60,8 +63,8 @@ class Far:
 
     url: str
     token: str
-    plain: http.client.HTTPConnection
-    bare: http.client.HTTPConnection
+    plain: Connection
+    bare: Connection
 
     def search(self, query: Query) -> list[Hit]:
         """The hits of a query."""
@@ -72,20 +75,11 @@ class Far:
         return self._sent(calls.add(drafts))
 
     def _sent(self, call: Call[T]) -> T:
-        return call.result(http.HTTPStatus.OK, _exchanged(self.plain, self.token, call.path, call.body))
+        return call.result(http.HTTPStatus.OK, self.plain.post(call.path, self.token, call.body))
 
     def echo(self, body: bytes, answer_bytes: int) -> bytes:
         """As many bytes, there and back, for nothing."""
-        return _exchanged(self.bare, self.token, f"/{answer_bytes}", body)
-
-
-def _exchanged(connection: http.client.HTTPConnection, token: str, path: str, body: bytes) -> bytes:
-    """The body of an answer that is 200."""
-    connection.request("POST", path, body, {"Authorization": f"Bearer {token}", "Content-Type": JSON})
-    answer = connection.getresponse()
-    told = answer.read()
-    assert answer.status == http.HTTPStatus.OK, told
-    return told
+        return self.bare.post(f"/{answer_bytes}", self.token, body)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -201,13 +195,30 @@ def _both(place: Path, args: argparse.Namespace, chance: np.random.Generator) ->
     }
     commands = (["ums_core.cli", "serve"], ["ums_core.bench.bare", str(ports[1])])
     with ExitStack() as stack:
+        processes = []
+        with _kept_to(-1):
+            for command in commands:
+                process = subprocess.Popen([sys.executable, "-m", *command], env=env, cwd=place)  # noqa: S603  # ourselves
+                processes.append(stack.enter_context(process))
+                stack.callback(process.terminate)
+        stack.enter_context(_kept_to(0))
         store = stack.enter_context(open_store(_settings(near, args.dim)))
-        connections = []
-        for port, command in zip(ports, commands, strict=True):
-            process = stack.enter_context(subprocess.Popen([sys.executable, "-m", *command], env=env, cwd=place))  # noqa: S603  # ourselves
-            stack.callback(process.terminate)
-            connections.append(stack.enter_context(closing(_connected(port, process))))
+        connections = [stack.enter_context(_connected(*each)) for each in zip(ports, processes, strict=True)]
         yield store, Far(f"http://127.0.0.1:{ports[0]}", token, *connections)
+
+
+@contextmanager
+def _kept_to(core: int) -> Iterator[None]:
+    """Keep this thread, and what it starts, to one of the cores at hand."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[core]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _settings(path: Path, dim: int) -> UnifiedSettings:
@@ -232,16 +243,13 @@ def _free_port() -> int:
         return port
 
 
-def _connected(port: int, process: subprocess.Popen[bytes]) -> http.client.HTTPConnection:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+def _connected(port: int, process: subprocess.Popen[bytes]) -> Connection:
     while True:
         assert process.poll() is None, "the service did not start"
         try:
-            connection.connect()
+            return Connection(port)
         except ConnectionRefusedError:
             time.sleep(0.05)
-        else:
-            return connection
 
 
 def _draft(number: int, vector: npt.NDArray[np.float32]) -> Draft:

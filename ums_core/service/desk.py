@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, TypeVar
 
@@ -58,8 +59,11 @@ class Desk:
         self.settings = settings
         self.watch = watch
         self._tokens = tokens
-        # Whom to tell, by the future that a caller waits for; it may be done, by a time budget, before the work is.
-        self._in_flight: dict[asyncio.Future[Any], Callable[[Any], None] | None] = {}
+        # Until when and whom to tell, by the future that a caller waits for, whose patience ends first first; it may be
+        # done, by the time budget, before the work is.
+        self._in_flight: dict[asyncio.Future[Any], tuple[float, Callable[[Any], None] | None]] = {}
+        # One for all: a timer a call would be the dearest thing that the loop does for it.
+        self._patience: asyncio.TimerHandle | None = None
         self._landed_all: asyncio.Future[None] | None = None
         self.stopping = False
 
@@ -122,15 +126,13 @@ class Desk:
             return result if told is None else told(result)
 
         loop = asyncio.get_running_loop()
+        # All that a caller waits for: asyncio.wait costs as much as the hop to the thread.
         waiting: asyncio.Future[_Outcome | None] = loop.create_future()
-        # One timer and one future, all that a caller waits for: asyncio.wait costs as much as the hop to the thread.
-        patience = loop.call_later(self.settings.time_budget, _settle, waiting, None)
-        try:
-            self._begin(caller.tenant, work, waiting)
-            self._in_flight[waiting] = tell
-            outcome = await waiting
-        finally:
-            patience.cancel()
+        self._begin(caller.tenant, work, waiting)
+        self._in_flight[waiting] = (loop.time() + self.settings.time_budget, tell)
+        if self._patience is None:
+            self._patience = loop.call_later(self.settings.time_budget, self._lose_patience, loop)
+        outcome = await waiting
         if outcome is None:
             raise Overloaded("it took too long", retry_after_s=self.settings.time_budget)
         result, error = outcome
@@ -148,18 +150,11 @@ class Desk:
         at_hand = self.tenants.at_hand(tenant)
         if at_hand is None:
             task = asyncio.create_task(self._once_open(tenant, work))
-            task.add_done_callback(lambda done: self._landed(waiting, *_outcome_of(done)))
+            task.add_done_callback(lambda done: self._landed(waiting, _nothing, *_outcome_of(done)))
         else:
             store, give_back = at_hand
-
-            def landed(result: object, error: BaseException | None) -> None:
-                try:
-                    self._landed(waiting, result, error)
-                finally:
-                    give_back()
-
             try:
-                store.start(work, landed)
+                store.start(work, partial(self._landed, waiting, give_back))
             except BaseException:
                 give_back()
                 raise
@@ -174,22 +169,54 @@ class Desk:
         if self._in_flight:
             self._landed_all = asyncio.get_running_loop().create_future()
             await self._landed_all
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
-    def _landed(self, waiting: "asyncio.Future[_Outcome | None]", result: object, error: BaseException | None) -> None:
-        tell = self._in_flight.pop(waiting)
+    def _landed(
+        self,
+        waiting: "asyncio.Future[_Outcome | None]",
+        give_back: Callable[[], None],
+        result: object,
+        error: BaseException | None,
+    ) -> None:
+        _, tell = self._in_flight.pop(waiting)
         try:
             if tell is not None and error is None and not waiting.done():
                 tell(result)
         finally:
-            _settle(waiting, (result, error))
+            # An answer goes out at the end of a turn; what nobody out there waits for comes in the next one.
+            asyncio.get_running_loop().call_soon(self._put_away, waiting, (result, error), give_back)
+
+    def _put_away(
+        self, waiting: "asyncio.Future[_Outcome | None]", outcome: _Outcome, give_back: Callable[[], None]
+    ) -> None:
+        try:
+            give_back()
+        finally:
+            _settle(waiting, outcome)
             if self._landed_all is not None and not self._in_flight:
                 _settle(self._landed_all, None)
+
+    def _lose_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let nobody wait beyond the time budget, and look again when the next one's is over."""
+        self._patience = None
+        now = loop.time()
+        for waiting, (until, _) in self._in_flight.items():
+            if until > now:
+                self._patience = loop.call_at(until, self._lose_patience, loop)
+                break
+            _settle(waiting, None)
 
 
 def _settle(waiting: "asyncio.Future[T]", outcome: T) -> None:
     """Tell whoever waits; nobody else is to be told where nobody does."""
     if not waiting.done():
         waiting.set_result(outcome)
+
+
+def _nothing() -> None:
+    """Give nothing back."""
 
 
 def _outcome_of(task: "asyncio.Task[Any]") -> "_Outcome":
