@@ -236,6 +236,24 @@ def test_the_first_round_warms_up_and_every_answer_is_checked() -> None:
         interleave({"a": Track(lambda item: item, lambda: [1], check)}, 1)
 
 
+def test_contestants_take_turns_within_a_round() -> None:
+    called: list[str] = []
+    checked: list[str] = []
+
+    def track(name: str, count: int) -> Track[int, str]:
+        def call(item: int) -> str:
+            called.append(f"{name}{item}")
+            return called[-1]
+
+        return Track(call, lambda: range(count), lambda _, answer: checked.append(answer))
+
+    times = interleave({"a": track("a", 5), "b": track("b", 2), "c": track("c", 0)}, 1, turn=2)
+    order = ["a0", "a1", "b0", "b1", "a2", "a3", "a4"]
+    assert called == 2 * order
+    assert checked == 2 * ["b0", "b1", "a0", "a1", "a2", "a3", "a4"]
+    assert [len(times[name].rounds[0]) for name in "abc"] == [5, 2, 0]
+
+
 def test_percentiles_are_medians_over_rounds() -> None:
     times = Times([[1_000, 3_000], [5_000, 5_000], [90_000, 90_000]])
     assert times.us(50) == 5.0

@@ -57,6 +57,7 @@ class Plan:
         cross_encoder: name or folder; None stands for an untrained one, ``none`` for no such row.
         shape: of the untrained one.
         slow: queries a round of what takes tens of milliseconds.
+        in_a_row: queries of one before the next one's turn.
     """
 
     sizes: tuple[int, ...] = (1_000, 10_000, 100_000)
@@ -66,6 +67,7 @@ class Plan:
     dim: int = 384
     queries: int = 100
     slow: int = 10
+    in_a_row: int = 1
     rounds: int = 5
     seed: int = 0
 
@@ -198,11 +200,12 @@ def _langgraph(corpus: Corpus) -> Ask:
 def _timed(asks: Mapping[str, Ask], n: int, plan: Plan) -> Iterator[Row]:
     counts = {name: min(plan.queries, plan.slow) if name in {_RERANKED, _LANGGRAPH} else plan.queries for name in asks}
     first = {name: [_us(ask, number) for number in range(counts[name])] for name, ask in asks.items()}
+    # Each at another query, so that none finds in the caches what the one before it has just looked at.
     tracks = {
-        name: Track(ask, partial(range, counts[name]), lambda _, answer: _answered(answer))
-        for name, ask in asks.items()
+        name: Track(ask, partial(_from, place, counts[name]), lambda _, answer: _answered(answer))
+        for place, (name, ask) in enumerate(asks.items())
     }
-    times = interleave(tracks, plan.rounds)
+    times = interleave(tracks, plan.rounds, plan.in_a_row)
     threads = os.cpu_count() or 1
     for name, ask in asks.items():
         with ThreadPoolExecutor(threads) as pool:
@@ -218,6 +221,11 @@ def _timed(asks: Mapping[str, Ask], n: int, plan: Plan) -> Iterator[Row]:
             qps=1e6 / times[name].mean_us(),
             qps_all=counts[name] / together_s,
         )
+
+
+def _from(place: int, count: int) -> list[int]:
+    """The numbers of all queries, beginning with another one at each place."""
+    return [(place + number) % count for number in range(count)]
 
 
 def _us(ask: Ask, number: int) -> float:

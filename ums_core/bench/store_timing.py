@@ -1,7 +1,7 @@
 """Times of several contestants taken in turns, so that what disturbs the machine disturbs them alike."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -43,21 +43,26 @@ class Times:
         return float(np.median([np.mean(block) for block in self.rounds])) / 1e3
 
 
-def interleave(tracks: Mapping[str, Track[T, A]], rounds: int) -> dict[str, Times]:
+def interleave(tracks: Mapping[str, Track[T, A]], rounds: int, turn: int | None = None) -> dict[str, Times]:
     """The times of each track: one block of each in turn, ``rounds`` times, after a first time that only warms up.
+
+    Args:
+        tracks: by name.
+        rounds: how often.
+        turn: how many items of its block a track has before the next one's turn; None: all of them.
 
     Raises:
         AssertionError: an answer was wrong, in the warm-up or later.
     """
     taken: dict[str, list[list[int]]] = {name: [] for name in tracks}
     for number in range(rounds + 1):
-        for name, track in tracks.items():
-            items = track.block()
-            times, answers = _timed(track.call, items)
-            for item, answer in zip(items, answers, strict=True):
-                track.check(item, answer)
-            if number:
-                taken[name].append(times)
+        times: dict[str, list[int]] = {name: [] for name in tracks}
+        left = [_turns(track, turn, times[name]) for name, track in tracks.items()]
+        while left:
+            left = [each for each in left if next(each, False)]
+        if number:
+            for name, block in times.items():
+                taken[name].append(block)
     return {name: Times(blocks) for name, blocks in taken.items()}
 
 
@@ -66,6 +71,21 @@ def once(work: Callable[[], A]) -> tuple[float, A]:
     start = time.perf_counter_ns()
     result = work()
     return (time.perf_counter_ns() - start) / 1e9, result
+
+
+def _turns(track: Track[T, A], turn: int | None, times: list[int]) -> Iterator[bool]:
+    """Time a block; whoever asks for the next element gives it the next turn. Every answer is looked at in the end."""
+    items = track.block()
+    answers: list[A] = []
+    while len(answers) < len(items):
+        if answers:
+            yield True
+        start = len(answers)
+        part_times, part = _timed(track.call, items[start : None if turn is None else start + turn])
+        times += part_times
+        answers += part
+    for item, answer in zip(items, answers, strict=True):
+        track.check(item, answer)
 
 
 def _timed(call: Callable[[T], A], items: Sequence[T]) -> tuple[list[int], list[A]]:
