@@ -59,8 +59,8 @@ class Desk:
         self.settings = settings
         self.watch = watch
         self._tokens = tokens
-        # Until when and whom to tell, by the future that a caller waits for, whose patience ends first first; it may be
-        # done, by the time budget, before the work is.
+        # Until when and whom to tell, by the future that a caller waits for, in the order in which their patience ends;
+        # one may be done, by the time budget, before the work is.
         self._in_flight: dict[asyncio.Future[Any], tuple[float, Callable[[Any], None] | None]] = {}
         # One for all: a timer a call would be the dearest thing that the loop does for it.
         self._patience: asyncio.TimerHandle | None = None
