@@ -62,7 +62,7 @@ class Desk:
         # Until when and whom to tell, by the future that a caller waits for, in the order in which their patience ends;
         # one may be done, by the time budget, before the work is.
         self._in_flight: dict[asyncio.Future[Any], tuple[float, Callable[[Any], None] | None]] = {}
-        # One for all: a timer a call would be the dearest thing that the loop does for it.
+        # One for all: each timer is a handle of the loop, which is made, cancelled and closed in turns of its own.
         self._patience: asyncio.TimerHandle | None = None
         self._landed_all: asyncio.Future[None] | None = None
         self.stopping = False
