@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from ums_core.bench.report import print_table
 from ums_core.bench.search_measure import Plan, Row, measured
-from ums_core.bench.store import machine
+from ums_core.bench.store import machine, positive
 
 __all__ = ["Goal", "add_arguments", "goals", "run"]
 
@@ -66,12 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--cross-encoder", metavar="NAME_OR_PATH", help="a trained one; 'none' leaves the row out")
     parser.add_argument(
-        "--queries", type=int, default=plan.queries, metavar="N", help="how many (default: %(default)s)"
+        "--queries", type=positive, default=plan.queries, metavar="N", help="how many (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=int, default=plan.rounds, metavar="N", help="how many (default: %(default)s)")
     parser.add_argument(
-        "--in-a-row", type=int, default=plan.in_a_row, metavar="N",
-        help="queries of one before the next one's turn, from 1 (default: %(default)s)",
+        "--rounds", type=positive, default=plan.rounds, metavar="N", help="how many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--in-a-row", type=positive, default=plan.in_a_row, metavar="N",
+        help="queries of one before the next one's turn (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help='print {"machine": …, "rows": […], "goals": […]}')
 
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         cross_encoder=args.cross_encoder,
         queries=args.queries,
         rounds=args.rounds,
-        in_a_row=max(1, args.in_a_row),
+        in_a_row=args.in_a_row,
     )
     rows = list(measured(plan, lambda what: print(what, file=sys.stderr)))
     aims = goals(rows)

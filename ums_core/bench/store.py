@@ -15,7 +15,7 @@ from ums_core.bench.store_rows import Plan, Row, growth
 from ums_core.errors import MissingExtra
 from ums_core.storage.connect import load_driver
 
-__all__ = ["MEASUREMENTS", "add_arguments", "machine", "run"]
+__all__ = ["MEASUREMENTS", "add_arguments", "machine", "positive", "run"]
 
 MEASUREMENTS = ("ingest", "search", "filter", "open", "memory", "add", "busy")
 _PACKAGES = ("ums-core", "numpy", "faiss-cpu", "sqlcipher3", "chromadb")
@@ -66,16 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help='print {"machine": {...}, "rows": [...], "growth": [...]}')
     parser.add_argument(
-        "--dim", type=_positive, default=384, metavar="D", help="components of a vector (default: %(default)s)"
+        "--dim", type=positive, default=384, metavar="D", help="components of a vector (default: %(default)s)"
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S", help="of the data and queries (default: %(default)s)"
     )
     parser.add_argument(
-        "--rounds", type=_positive, default=7, metavar="R", help="turns of each contestant (default: %(default)s)"
+        "--rounds", type=positive, default=7, metavar="R", help="turns of each contestant (default: %(default)s)"
     )
     parser.add_argument(
-        "--queries", type=_positive, default=100, metavar="Q", help="different ones (default: %(default)s)"
+        "--queries", type=positive, default=100, metavar="Q", help="different ones (default: %(default)s)"
     )
 
 
@@ -155,7 +155,12 @@ def _names(text: str) -> frozenset[str]:
     return names
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """The number that an option names.
+
+    Raises:
+        ArgumentTypeError: less than 1.
+    """
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
