@@ -1,10 +1,12 @@
 """Group commit: threads that wait to write share one transaction, and so one fsync."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from ums_core.errors import StorageError
+from ums_core.storage.companions import Companions
 
 __all__ = ["GroupWriter"]
 
@@ -37,8 +39,8 @@ class GroupWriter(Generic[Tx]):
     """Runs works of many threads in shared transactions, without a thread of its own.
 
     The first thread to come leads: it runs all that wait in one transaction, commits once, and hands the lead to a
-    thread that came meanwhile. A work that fails takes nothing with it: the transaction is rolled back and each work
-    is tried alone.
+    thread that came meanwhile, which gives those that were about a moment to come back (``Companions``). A work that
+    fails takes nothing with it: the transaction is rolled back and each work is tried alone.
 
     Args:
         transact: runs works in one transaction and returns their results, or raises and leaves nothing behind.
@@ -49,6 +51,7 @@ class GroupWriter(Generic[Tx]):
         self._mutex = threading.Lock()
         self._waiting: list[_Ticket[Tx]] = []
         self._led = False
+        self._companions = Companions()
 
     def submit(self, work: Callable[[Tx], T]) -> T:
         """Run the work in a transaction and return its result, once that is durable.
@@ -62,6 +65,7 @@ class GroupWriter(Generic[Tx]):
                 self._waiting.append(ticket)
                 ticket.leads = leads = not self._led
                 self._led = True
+                self._companions.come(len(self._waiting))
             if not leads:
                 # Opened when the work is done, or when it is this thread's turn to lead.
                 ticket.gate.acquire()
@@ -75,8 +79,10 @@ class GroupWriter(Generic[Tx]):
         return ticket.result  # type: ignore[return-value]  # what the work returned
 
     def _lead(self, own: _Ticket[Tx]) -> None:
+        self._companions.wait(self._waiting, self._mutex)
         with self._mutex:
             batch, self._waiting = self._waiting, []
+        began = time.perf_counter()
         try:
             self._run(batch)
         except BaseException:
@@ -87,6 +93,7 @@ class GroupWriter(Generic[Tx]):
             raise
         finally:
             with self._mutex:
+                self._companions.committed(len(batch) + len(self._waiting), time.perf_counter() - began)
                 self._hand_on(own)
             for ticket in batch:
                 if ticket is not own:
