@@ -1,6 +1,5 @@
 """Reranking by a cross-encoder with real weights, which this module trains on other sentences than it asks about."""
 
-import gc
 import math
 import sys
 import threading
@@ -136,9 +135,9 @@ def test_close_frees_the_weights_and_the_next_use_loads_them_again(folder: Path)
     own = SentenceTransformerReranker(str(folder))
     own.close()
     before = own.scores("tell me of the film", ["they sold the movie"], budget_s=LONG_S)
-    weights = weakref.ref(own._model)
+    assert own._model is not None
+    weights = weakref.ref(next(own._model.parameters()))
     own.close()
-    gc.collect()
     assert weights() is None
     after = own.scores("tell me of the film", ["they sold the movie"], budget_s=LONG_S)
     assert before is not None

@@ -105,7 +105,9 @@ def test_the_identity_is_of_the_content(folder: Path, changed: Callable[[str, ob
     assert str(identity).startswith("onnx/tiny@")
     assert str(identity).endswith("(32-d)")
     other = changed("config_sentence_transformers.json", {"prompts": {}})
-    assert OnnxEmbedder(str(other)).identity.revision != identity.revision
+    changed_one = OnnxEmbedder(str(other))
+    assert changed_one.identity.revision != identity.revision
+    assert changed_one.identity is changed_one.identity
 
 
 def test_close_frees_the_weights_and_the_next_use_loads_them_again(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ums_core.encoders.sentence_transformer import load_cross_encoder
+from ums_core.encoders.sentence_transformer import let_go, load_cross_encoder
 from ums_core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class SentenceTransformerReranker:
     def close(self) -> None:
         """Free the weights once no call uses them; the next use loads them again."""
         with self._lock:
+            if self._model is not None:
+                let_go(self._model)
             self._model = None
 
     def _loaded(self) -> "CrossEncoder":

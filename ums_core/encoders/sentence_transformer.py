@@ -18,7 +18,7 @@ from ums_core.ports import EmbedderIdentity
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-__all__ = ["SentenceTransformerEmbedder", "load_cross_encoder", "load_sentence_transformer", "unit_vectors"]
+__all__ = ["SentenceTransformerEmbedder", "let_go", "load_cross_encoder", "load_sentence_transformer", "unit_vectors"]
 
 _BATCH = 32
 _WINDOWLESS = 256
@@ -84,6 +84,8 @@ class SentenceTransformerEmbedder:
     def close(self) -> None:
         """Free the weights once no call uses them; the next use loads them again."""
         with self._lock:
+            if self._model is not None:
+                let_go(self._model.model)
             self._model = None
 
     def _loaded(self) -> _Loaded:
@@ -129,6 +131,14 @@ def load_cross_encoder(name_or_path: str, device: str) -> "CrossEncoder":
 
         model: CrossEncoder = CrossEncoder(name_or_path, device=device, local_files_only=Path(name_or_path).is_dir())
         return model
+
+
+def let_go(model: "SentenceTransformer | CrossEncoder") -> None:
+    """Free the weights of a model that nobody uses any more.
+
+    It holds itself in a cycle, which the collector comes to late, and that of Python 3.13.0 never.
+    """
+    model.to("meta")
 
 
 @contextmanager

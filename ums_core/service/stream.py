@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import anyio
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -113,9 +114,10 @@ class Streams:
 
         try:
             # Whichever of them ends first takes the others with it.
-            async with asyncio.TaskGroup() as group:
-                group.create_task(answer())
-                group.create_task(watch())
+            # Not asyncio's group: in Python 3.13 that forgets who cancelled it, if its body ends at the same moment.
+            async with anyio.create_task_group() as group:
+                group.start_soon(answer)
+                group.start_soon(watch)
                 while True:
                     message = await _received(socket)
                     self._desk.gate.recheck(caller)
