@@ -197,6 +197,7 @@ def test_a_model_that_is_nowhere_is_refused_with_a_remedy(tmp_path: Path) -> Non
 
 def test_close_frees_the_weights_and_the_next_use_loads_them_again(folder: Path) -> None:
     embedder = SentenceTransformerEmbedder(str(folder))
+    embedder.close()
     before = embedder.embed_query("tea")
     assert embedder._model is not None
     weights = weakref.ref(next(embedder._model.model.parameters()))
