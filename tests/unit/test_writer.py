@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from ums_core.errors import StorageError
+from ums_core.storage.companions import Companions
 from ums_core.storage.writer import GroupWriter
 
 Work = Callable[[list[str]], object]
@@ -163,3 +164,33 @@ def test_an_interrupt_of_a_thread_that_waits_leaves_no_turn_that_others_wait_for
     after.start()
     after.join(10)
     assert log.committed == ["first", "after"]
+
+
+def test_an_interrupt_while_a_commit_is_held_back_leaves_the_writer_usable() -> None:
+    log = Log()
+    writer = GroupWriter(log.transact)
+    companions = writer._companions = Companions(patience_s=60)
+    companions.committed(2, 3600)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def disturb() -> None:
+        while not companions.waits:
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        threading.Thread(target=disturb).start()
+        with pytest.raises(KeyboardInterrupt):
+            writer.submit(lambda pending: pending.append("mine"))
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    writers = [threading.Thread(target=writer.submit, args=(lambda p, n=name: p.append(n),)) for name in ("a", "b")]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join(10)
+    assert sorted(log.committed) == ["a", "b"]
+    assert log.commits == 1

@@ -64,9 +64,9 @@ class SentenceTransformerReranker:
     def close(self) -> None:
         """Free the weights once no call uses them; the next use loads them again."""
         with self._lock:
-            if self._model is not None:
-                let_go(self._model)
-            self._model = None
+            model, self._model = self._model, None
+            if model is not None:
+                let_go(model)
 
     def _loaded(self) -> "CrossEncoder":
         if self._model is None:

@@ -84,9 +84,9 @@ class SentenceTransformerEmbedder:
     def close(self) -> None:
         """Free the weights once no call uses them; the next use loads them again."""
         with self._lock:
-            if self._model is not None:
-                let_go(self._model.model)
-            self._model = None
+            loaded, self._model = self._model, None
+            if loaded is not None:
+                let_go(loaded.model)
 
     def _loaded(self) -> _Loaded:
         with self._lock:

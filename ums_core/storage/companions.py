@@ -52,16 +52,16 @@ class Companions:
             there: those that have come; ``come`` is told of each.
             mutex: held by whoever changes ``there``, and not by the caller.
         """
-        with mutex:
-            seen = len(there)
-            if seen >= self._expected:
-                return
-            if self._pause:
-                self._pause -= 1
-                return
-            self._awaited = self._expected
-            self.waits += 1
         try:
+            with mutex:
+                seen = len(there)
+                if seen >= self._expected:
+                    return
+                if self._pause:
+                    self._pause -= 1
+                    return
+                self._awaited = self._expected
+                self.waits += 1
             while not self._complete.acquire(timeout=self._patience_s):
                 last, seen = seen, len(there)
                 if seen <= last:
@@ -70,7 +70,7 @@ class Companions:
                     return
             self._misses = 0
         finally:
+            # Also where an interrupt ends it, and where the last one came too late.
             with mutex:
                 self._awaited = 0
-                # It may have been opened since.
                 self._complete.acquire(blocking=False)
