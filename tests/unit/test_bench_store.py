@@ -35,7 +35,8 @@ KEYS = [
 ]  # fmt: skip
 EACH_SIZE = [
     "ingest, batches of 1,000", "ingest, one batch", "ingest, beside no keyword terms", "ingest to a first answer",
-    "search p50", "search p95", "open", "open after a kill", "memory when open", "add p50", "add p99",
+    "search p50", "search p95", "search, new questions", "open", "open after a kill", "memory when open",
+    "add p50", "add p99",
     "add, 8 threads, a row", "search while adding p50", "search while adding p95",
 ]  # fmt: skip
 LARGEST = [f"{scope.name}{kind}" for scope in SCOPES for kind in (" p50", ", first")]
@@ -65,7 +66,7 @@ def test_every_measurement_gives_finite_rows_at_every_size(capsys: pytest.Captur
         assert (row["goal"] is None) == (row["met"] is None)
         assert row["recall"] in (None, 1.0)
     compared = {row["what"] for row in rows if row["n"] == 200 and row["ratio_chroma"]}
-    assert compared == {what for what in EACH_SIZE if what.startswith(("ingest", "search p", "add p"))}
+    assert compared == {what for what in EACH_SIZE if what.startswith(("ingest", "search p", "search, new", "add p"))}
     assert not any(row["ratio_chroma"] for row in rows if row["n"] == 400)
     assert {line["what"] for line in report["growth"]} == set(EACH_SIZE)
     assert report["machine"]["chromadb"]
@@ -149,6 +150,16 @@ def test_the_rows_are_the_same_however_many_are_added_later(corpus: Corpus) -> N
     assert other.drafts[:300] == corpus.drafts[:300]
     assert (other.queries == corpus.queries).all()
     assert make_corpus(300, extra=5, queries=8, dim=DIM, seed=1).drafts[0] != corpus.drafts[0]
+
+
+def test_new_questions_are_others_about_the_same_rows(corpus: Corpus) -> None:
+    new, again = corpus.asked_anew(16), corpus.asked_anew(16)
+    assert new.queries.shape == (16, DIM)
+    assert (new.queries == again.queries).all()
+    assert not (new.queries[:8] == corpus.queries).any(axis=1).any()
+    assert new.vectors is corpus.vectors
+    best = [cosines[0] for cosines in new.truth(EVERYTHING, 1)]
+    assert np.mean(best) == pytest.approx(np.mean([cosines[0] for cosines in corpus.truth(EVERYTHING, 1)]), abs=0.1)
 
 
 def test_scopes_hold_their_share_and_together_means_near() -> None:

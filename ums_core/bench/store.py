@@ -32,7 +32,8 @@ Chroma: PersistentClient, cosine, embeddings given, the largest batches it takes
 measurements (--only):
   ingest  from the first row to nothing left in the background; reference: inserts, plus an HNSW graph with all cores
           where ours has one; Chroma: adds and a first search
-  search  the 10 nearest with their texts, one thread
+  search  the 10 nearest with their texts, one thread: the same --queries in every round, as an agent asks much the same
+          again, and new ones, of which few are for rows that were read before
   filter  at the largest size: the same in a namespace or under a metadata filter that selects 1 % or 10 %,
           the rows spread at random or lying together; 'first' is the first search of a scope, which reads its row ids
   open    open_store and a first answer, page cache warm; reference: faiss.read_index of the vectors alone

@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -96,6 +96,11 @@ class Corpus:
         negated = self.queries @ -self.vectors[self.rows(scope)].T
         least = min(k, negated.shape[1])
         return list(-np.sort(np.partition(negated, least - 1, axis=1)[:, :least], axis=1))
+
+    def asked_anew(self, count: int) -> "Corpus":
+        """The same rows with so many other queries, drawn in the same way."""
+        rng = np.random.default_rng([self.n, count])
+        return replace(self, queries=_around(rng, self.centres[rng.integers(len(self.centres), size=count)]))
 
 
 def make_corpus(n: int, *, extra: int, queries: int, dim: int, seed: int) -> Corpus:

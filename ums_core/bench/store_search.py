@@ -2,18 +2,19 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 
 import numpy as np
 import numpy.typing as npt
 
 from ums_core import Draft, LocalStore
 from ums_core.bench.store_contest import Contestant, K, accuracy, check_found
-from ums_core.bench.store_data import EVERYTHING, SCOPES, Scope
+from ums_core.bench.store_data import EVERYTHING, SCOPES, Corpus, Scope
 from ums_core.bench.store_rows import Goals, Kind, Row
 from ums_core.bench.store_stage import Say, Stage, busy_pool, reach
 from ums_core.bench.store_timing import Track, interleave, once
@@ -31,17 +32,28 @@ Asked = Track[int, object]
 
 
 class _Questions:
-    """The queries of a corpus in one scope, and how well each contestant answered them."""
+    """The queries of a corpus in one scope, and how well each contestant answered them.
 
-    def __init__(self, stage: Stage, scope: Scope) -> None:
-        self._corpus = stage.corpus
+    Args:
+        corpus: its queries fill a whole number of blocks.
+        scope: what all of them are restricted to.
+        block: how many are asked in a round; None is all, in every round.
+    """
+
+    def __init__(self, corpus: Corpus, scope: Scope, block: int | None = None) -> None:
+        self._corpus = corpus
         self._scope = scope
-        self._truth = stage.corpus.truth(scope, K)
+        self._block = len(corpus.queries) if block is None else block
+        self._truth = corpus.truth(scope, K)
         self._recalls: dict[str, list[float]] = defaultdict(list)
 
     def track(self, name: str, contestant: Contestant, search: Search | None = None) -> Asked:
-        """Every query once a round, Chroma the first ones; ``search`` stands in for the contestant's own."""
-        count = min(_CHROMA_QUERIES, len(self._truth)) if name == "chroma" else len(self._truth)
+        """The queries of the next block in each round, of which Chroma has the first ones.
+
+        ``search`` stands in for the contestant's own.
+        """
+        count = min(_CHROMA_QUERIES, self._block) if name == "chroma" else self._block
+        starts = cycle(range(0, len(self._truth), self._block))
         ask = search or contestant.search
         queries, scope = self._corpus.queries, self._scope
 
@@ -50,7 +62,9 @@ class _Questions:
             assert name != "ours" or len(rows) == len(self._truth[number]), f"{scope.name}: rows are missing"
             self._recalls[name].append(accuracy(rows, queries[number], self._truth[number], self._corpus))
 
-        return Track(lambda number: ask(queries[number], scope), lambda: range(count), check)
+        return Track(
+            lambda number: ask(queries[number], scope), lambda: range(start := next(starts), start + count), check
+        )
 
     def recall(self, name: str) -> float | None:
         """Mean recall@10 of all answers, None of a contestant that was not asked."""
@@ -60,7 +74,16 @@ class _Questions:
 def search_rows(stage: Stage, say: Say) -> list[Row]:
     """A search of everything. Ours below the crossover stands beside the faster of both kinds of FAISS index."""
     say(f"{stage.n}: search")
-    asked = _Questions(stage, EVERYTHING)
+    known = _Questions(stage.corpus, EVERYTHING)
+    rows = _beside(stage, known, {"search p50": 50, "search p95": 95})
+    say(f"{stage.n}: search, new questions")
+    block, blocks = stage.plan.queries, stage.plan.rounds + 1
+    new = _Questions(stage.corpus.asked_anew(block * blocks), EVERYTHING, block)
+    return [*rows, *_beside(stage, new, {"search, new questions": 50})]
+
+
+def _beside(stage: Stage, asked: _Questions, percentiles: Mapping[str, int]) -> list[Row]:
+    """What every contestant takes for these questions: a row for each percentile, by its name."""
     kinds: tuple[Kind, ...] = ("graph",) if stage.plan.native(stage.n) == "graph" else ("flat", "graph")
     tracks = {"ours": asked.track("ours", stage.ours)}
     tracks |= {kind: asked.track(kind, stage.reference, partial(stage.reference.search, kind=kind)) for kind in kinds}
@@ -71,7 +94,7 @@ def search_rows(stage: Stage, say: Say) -> list[Row]:
     goals = Goals(reference=1.5, chroma=reach({10_000: 5.0, 100_000: 4.0}, stage.n), recall=_RECALL)
     return [
         Row(
-            what=f"search p{percentile}",
+            what=what,
             n=stage.n,
             ours=times["ours"].us(percentile),
             reference=times[best].us(percentile),
@@ -81,18 +104,18 @@ def search_rows(stage: Stage, say: Say) -> list[Row]:
             chroma_recall=asked.recall("chroma"),
             goals=goals,
         )
-        for percentile in (50, 95)
+        for what, percentile in percentiles.items()
     ]
 
 
 def filter_rows(stage: Stage, say: Say) -> list[Row]:
     """A search of each scope, and the first search of it; the reference has a flat index of each."""
     rows: list[Row] = []
-    whole = _Questions(stage, EVERYTHING)
+    whole = _Questions(stage.corpus, EVERYTHING)
     for scope in SCOPES:
         say(f"{stage.n}: {scope.name}")
         stage.reference.set_aside(scope)
-        part = _Questions(stage, scope)
+        part = _Questions(stage.corpus, scope)
         scoped = part.track("ours", stage.ours)
         first_s, answer = once(partial(scoped.call, 0))
         scoped.check(0, answer)
@@ -122,7 +145,7 @@ def filter_rows(stage: Stage, say: Say) -> list[Row]:
 def busy_rows(stage: Stage, say: Say) -> list[Row]:
     """A search while another thread adds rows without a pause, beside a search while nothing else happens."""
     say(f"{stage.n}: search while adding")
-    asked = _Questions(stage, EVERYTHING)
+    asked = _Questions(stage.corpus, EVERYTHING)
     drafts = [replace(draft, namespace=_BUSY) for draft in stage.take("ours", busy_pool(stage.n))]
     plain = asked.track("ours", stage.ours)
     with _adder(stage.ours.store, drafts) as adder:

@@ -222,8 +222,7 @@ class LocalLifecycle:
         embedder: object = self._ingest.embedder
         if isinstance(embedder, Forgetful):
             embedder.forget()
-        if self._database.codec is not None:
-            self._database.codec.forget()
+        self._database.forget()
         self._indexes.settle()
         folded = self._database.fold()
         return [replace(receipt, folded=folded) for receipt in receipts]

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
-from operator import itemgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,13 +25,10 @@ _KEYS = "field_keys"
 _KEY_ID = slice(1, 9)
 # A row's columns are asked for one by one, and a filter asks for one several times.
 _REMEMBERED = 256
-# Hits come again, and a plain database remembers its pages too. At most some 30 MB: what is sealed is kept as well.
-_ROWS, _SMALL = 4096, 4096
 _MEMORIES = SEALED[0]
 _NAMES = [name.removeprefix("m.") for name in COLUMNS.split(", ")]
 _RID, _ID = _NAMES.index("rid"), _NAMES.index("id")
 _PLACES = [_NAMES.index(name) for name in _MEMORIES.texts]
-_of_row = itemgetter(*_PLACES)
 
 
 def _place(parts: Iterable[object]) -> bytes:
@@ -66,7 +62,6 @@ class Codec:
         self._fields: FieldSeal = sealing.fields
         self._problem = threading.local()
         self._remembered = lru_cache(_REMEMBERED)(self._opened)
-        self._rows = lru_cache(_ROWS)(self._opened_row)
 
     def setup(self, connection: Connection) -> None:
         """Give a new connection the functions, and the views where every table is there already."""
@@ -129,7 +124,7 @@ class Codec:
         return found
 
     def row(self, values: Sequence[Any], namespace: Namespace) -> Sequence[Any]:
-        """The values of ``table.COLUMNS`` of a bare row of memories, opened; remembered for a while if it is small.
+        """The values of ``table.COLUMNS`` of a bare row of memories, opened.
 
         Args:
             values: as they stand in the table.
@@ -139,19 +134,18 @@ class Codec:
             SealBroken: one of them does not open.
             KeyFailure: its key is gone.
         """
-        sealed = _of_row(values)
-        # A column of text holds text or bytes, whoever wrote it.
-        small = sum(map(len, filter(None, sealed))) <= _SMALL
-        found = (self._rows if small else self._opened_row)(namespace, values[_ID], values[_RID], sealed)
+        bound = (encode_namespace(namespace), values[_ID], values[_RID])
+        # The same for each of its columns.
+        end = _place(bound)
         shown = list(values)
-        for at, value in zip(_PLACES, found, strict=True):
-            shown[at] = value
+        for at, (label, start) in zip(_PLACES, _LABELS, strict=True):
+            if shown[at] is not None:
+                shown[at] = self._proved(label, start + end, shown[at], bound).decode()
         return shown
 
     def forget(self) -> None:
         """Drop what was opened lately."""
         self._remembered.cache_clear()
-        self._rows.cache_clear()
 
     def _hidden(self, terms: Sequence[Terms], key_id: str) -> list[Terms]:
         texts = self.words.hidden([text for each in terms for text in each[1:3]], key_id)
@@ -168,17 +162,6 @@ class Codec:
                 raise
 
         return run
-
-    def _opened_row(
-        self, namespace: Namespace, id_: object, rid: int, sealed: Sequence[object]
-    ) -> tuple[str | None, ...]:
-        bound = (encode_namespace(namespace), id_, rid)
-        # The same for each of its columns.
-        end = _place(bound)
-        return tuple(
-            None if value is None else self._proved(label, start + end, value, bound).decode()
-            for (label, start), value in zip(_LABELS, sealed, strict=True)
-        )
 
     def _opened(self, label: str, value: object, *bound: object) -> bytes:
         return self._proved(label, _place((label, *bound)), value, bound)

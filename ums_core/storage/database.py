@@ -33,9 +33,10 @@ from ums_core.storage.guard import Guard
 from ums_core.storage.migrations import agree_on_terms, migrate
 from ums_core.storage.pending import Pending
 from ums_core.storage.postings import Candidates, Postings
-from ums_core.storage.reading import find_nid, read_bindings, read_memories, vectors_of
+from ums_core.storage.reading import find_nid, labels_of, read_bindings, read_memories, rids_of, vectors_of
+from ums_core.storage.row_cache import RowCache
 from ums_core.storage.scopes import MAX_SCOPES, KnownScopes
-from ums_core.storage.table import LazyNamespaces, decode, decode_namespace, encode_namespace, read_turns, select_rows
+from ums_core.storage.table import LazyNamespaces, decode, encode_namespace, read_turns
 from ums_core.storage.transaction import Known, SqlTransaction, in_name_of
 from ums_core.storage.worded import Asked, rows_with
 from ums_core.storage.writer import GroupWriter
@@ -68,13 +69,7 @@ class Database:
         StorageError: the file cannot be used; a subclass tells why.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        clock: Callable[[], datetime],
-        pace: Pace,
-        sealing: Sealing | None = None,
-    ) -> None:
+    def __init__(self, path: Path, clock: Callable[[], datetime], pace: Pace, sealing: Sealing | None = None) -> None:
         prepare_directory(path)
         self.path = path
         self._let_go_of_files = raw.hold(self, path)
@@ -97,6 +92,7 @@ class Database:
         self._write_lock = threading.Lock()
         self._nids: dict[str, int] = {}
         self._paths: dict[int, Namespace] = LazyNamespaces(self.namespace_of)
+        self._rows = RowCache(self._paths, None if self.codec is None else self.codec.row)
         self._bindings: dict[str, EmbedderIdentity] = {}
         self._seen = -1
         self._stopped = self._closed = False
@@ -248,7 +244,7 @@ class Database:
     def rows(self, rids: Sequence[int]) -> dict[int, Memory]:
         """The memories of those rows that still exist."""
         with self.reader() as connection:
-            return select_rows(connection, rids, self._paths, None if self.codec is None else self.codec.row)
+            return self._rows.select(connection, rids)
 
     def vectors(self, rids: Sequence[int]) -> dict[int, list[npt.NDArray[np.float32]]]:
         """The vectors of each row's passages."""
@@ -258,10 +254,7 @@ class Database:
     def rids(self, modality: str) -> npt.NDArray[np.int64]:
         """The rows that have a vector of the modality: what an index must hold, no more and no less."""
         with self.reader() as connection:
-            found = connection.execute(
-                "SELECT DISTINCT pid >> 16 FROM passages WHERE modality = ?", (modality,)
-            ).fetchall()
-        return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
+            return rids_of(connection, modality)
 
     def accept(self) -> None:
         """Believe in the database as it is."""
@@ -287,12 +280,19 @@ class Database:
             self._folding.fold(self._writing, "TRUNCATE")
             self._writing.close()
             self._own = None
+            self.forget()
             try:
                 yield self._connector
             finally:
                 # Where that fails, whoever writes next tries again.
                 with suppress(StorageError):
                     self._own = self._connector.open(writable=True)
+
+    def forget(self) -> None:
+        """Drop what was read lately."""
+        self._rows.forget()
+        if self.codec is not None:
+            self.codec.forget()
 
     def stop_writes(self) -> None:
         """Wait for the writes under way, and refuse any other; reads go on."""
@@ -312,15 +312,14 @@ class Database:
                     self._folding.fold(self._own, "TRUNCATE", last=True)
                     self._own.close()
             self._let_go_of_files()
+            self.forget()
             if self.codec is not None:
-                self.codec.forget()
                 self.codec.words.close()
 
     def namespace_of(self, nid: int) -> Namespace:
         """The labels of a namespace id that a row names."""
         with self.reader() as connection:
-            row = connection.execute("SELECT path FROM namespaces WHERE nid = ?", (nid,)).fetchone()
-        return decode_namespace(row[0])
+            return labels_of(connection, nid)
 
     @property
     def _writing(self) -> Connection:

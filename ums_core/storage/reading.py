@@ -13,16 +13,26 @@ from ums_core.ports.embedder import EmbedderIdentity
 from ums_core.records import Memory, Namespace, Passage
 from ums_core.records.match import micros
 from ums_core.storage.connect import Connection
-from ums_core.storage.table import COLUMNS, ORDINAL_BITS, as_written, chunked, decode, encode_namespace
+from ums_core.storage.table import (
+    COLUMNS,
+    ORDINAL_BITS,
+    as_written,
+    chunked,
+    decode,
+    decode_namespace,
+    encode_namespace,
+)
 from ums_core.storage.vectors import unpack
 
 __all__ = [
     "arrived",
     "find_nid",
     "identities",
+    "labels_of",
     "lives",
     "read_bindings",
     "read_memories",
+    "rids_of",
     "rows_of",
     "saying",
     "vectors_of",
@@ -33,6 +43,11 @@ def find_nid(connection: Connection, path: str) -> int | None:
     """The id of a namespace, or None if nothing was ever stored in it."""
     row = connection.execute("SELECT nid FROM namespaces WHERE path = ?", (path,)).fetchone()
     return None if row is None else int(row[0])
+
+
+def labels_of(connection: Connection, nid: int) -> Namespace:
+    """The labels of a namespace id that a row names."""
+    return decode_namespace(connection.execute("SELECT path FROM namespaces WHERE nid = ?", (nid,)).fetchone()[0])
 
 
 def read_bindings(connection: Connection) -> dict[str, EmbedderIdentity]:
@@ -97,6 +112,14 @@ def saying(connection: Connection, memory: Memory, now: datetime) -> list[Memory
         (nid, memory.level, memory.text.encode(), micros(now)),
     ).fetchall()
     return [decode(values, memory.namespace) for values in found]
+
+
+def rids_of(connection: Connection, modality: str) -> npt.NDArray[np.int64]:
+    """The rows that have a vector of the modality, ascending. Costs a pass over the passages."""
+    found = connection.execute(
+        f"SELECT DISTINCT pid >> {ORDINAL_BITS} FROM passages WHERE modality = ?", (modality,)
+    ).fetchall()
+    return np.sort(np.fromiter((row[0] for row in found), np.int64, len(found)))
 
 
 def vectors_of(

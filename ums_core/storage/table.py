@@ -3,11 +3,11 @@
 import json
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import compress, groupby, repeat
 from operator import is_not, itemgetter
 from typing import Any
@@ -33,6 +33,7 @@ __all__ = [
     "chunked",
     "decode",
     "decode_archived",
+    "decode_metadata",
     "decode_namespace",
     "encode",
     "encode_namespace",
@@ -41,7 +42,6 @@ __all__ = [
     "passages_of",
     "prefix_range",
     "read_turns",
-    "select_rows",
     "source_of",
 ]
 
@@ -194,7 +194,7 @@ def _decoded(values: Sequence[Any], namespace: Namespace) -> Memory:
             "text": text,
             "role": role,
             "tags": tuple(_loads(tags, 0)[0]) if tags else (),
-            "metadata": _loads(metadata, 0)[0] if metadata else {},
+            "metadata": decode_metadata(metadata),
             "level": level,
             "modality": modality,
             "importance": importance,
@@ -222,6 +222,11 @@ def _decoded(values: Sequence[Any], namespace: Namespace) -> Memory:
             "caption": caption,
         },
     )
+
+
+def decode_metadata(metadata: str | None) -> dict[str, object]:
+    """A memory's metadata from what a row holds of them; another mapping every time."""
+    return _loads(metadata, 0)[0] if metadata else {}
 
 
 def decode_archived(values: Sequence[Any], namespace: Namespace) -> Memory:
@@ -260,38 +265,6 @@ def _decode_spans(spans: str | None, modality: str) -> tuple[Passage, ...]:
 def chunked(values: Sequence[object], size: int = 500) -> list[Sequence[object]]:
     """Slices short enough for one statement's parameters."""
     return [values[start : start + size] for start in range(0, len(values), size)]
-
-
-def select_rows(
-    connection: Connection,
-    rids: Sequence[int],
-    namespaces: Mapping[int, Namespace],
-    opened: Callable[[Sequence[Any], Namespace], Sequence[Any]] | None = None,
-) -> dict[int, Memory]:
-    """The memories of those rows that exist, by row id.
-
-    Args:
-        connection: to read with.
-        rids: of those rows.
-        namespaces: labels by namespace id.
-        opened: opens the values of a row in that namespace; None where they are not sealed.
-    """
-    found: dict[int, Memory] = {}
-    for part in chunked(rids):
-        rows = connection.execute(_selecting(len(part)), part).fetchall()
-        try:
-            for values in rows:
-                namespace = namespaces[values[2]]
-                found[values[0]] = _decoded(values if opened is None else opened(values, namespace), namespace)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise _damaged() from error
-    return found
-
-
-@cache
-def _selecting(count: int) -> str:
-    """The statement that reads so many bare rows; one text each, as the driver finds what it has prepared by text."""
-    return f"SELECT {COLUMNS} FROM main.memories m WHERE m.rid IN ({','.join('?' * count)})"
 
 
 def read_turns(connection: Connection, hi: int) -> list[TurnRow]:
