@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,26 +13,17 @@ from threading import Barrier
 
 import pytest
 from old_schemas import taken_back
+from small_store import opened
 
-from ums_core import Draft, EnhancedMemoryStore, LocalStore, Patch, UnifiedSettings, acting_as, open_store
+from ums_core import Draft, EnhancedMemoryStore, LocalStore, Patch, acting_as
 from ums_core.errors import InvalidField, InvalidInput, MemoryNotFound, NotADatabase
 from ums_core.records.actor import actor
 from ums_core.records.lifecycle import Action, Change
-from ums_core.settings.database import url_of
 from ums_core.storage.database import Database
 from ums_core.storage.history import entry_of
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 N = ("n",)
-
-
-def opened(place: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC), **settings: object) -> LocalStore:
-    made = UnifiedSettings.for_testing(
-        database={"url": url_of(place / "memory.db"), "backend": "exact"},
-        model={"embedder": "hashing:16", "vector_dim": 16},
-        **settings,
-    )
-    return open_store(made, clock=clock)
 
 
 @pytest.fixture

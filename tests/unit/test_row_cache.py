@@ -1,7 +1,7 @@
 """Rows that are remembered: always what a read would have given, and nobody else's to change."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,24 +10,15 @@ from threading import Thread
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_store import opened
 
-from ums_core import Draft, LocalStore, Memory, Patch, Query, UnifiedSettings, open_store
-from ums_core.settings.database import url_of
+from ums_core import Draft, LocalStore, Memory, Patch, Query
 from ums_core.storage.connect import load_driver
 from ums_core.storage.row_cache import RowCache
 from ums_core.testing.sealed import SEALED_FIELDS
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 EVERYTHING = Query(vector=[1.0] * 16, k=50)
-
-
-def opened(place: Path, clock: Callable[[], datetime] = lambda: NOW, **others: object) -> LocalStore:
-    chosen = UnifiedSettings.for_testing(
-        database={"url": url_of(place / "memory.db"), "backend": "exact"},
-        model={"embedder": "hashing:16", "vector_dim": 16},
-        **others,
-    )
-    return open_store(chosen, clock=clock)
 
 
 @pytest.fixture

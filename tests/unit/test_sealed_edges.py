@@ -3,20 +3,21 @@
 import fcntl
 import os
 import random
+import sys
 import threading
-from collections.abc import Iterator
+import time
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from traceback import extract_stack
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from ums_core import Draft, Query, UnifiedSettings, open_store
-from ums_core.channels.sealed import Keys
+from ums_core import Draft, LocalStore, Query, UnifiedSettings, open_store
 from ums_core.channels.upkeep import ring_of
-from ums_core.crypto import DataKey, Envelope, Fields, Files
+from ums_core.crypto import DataKey, Fields, Files, envelope_path
 from ums_core.errors import DatabaseBusy, InvalidInput, NotADatabase, SealBroken, StorageError, WrongKey
 from ums_core.index.snapshot import Section, read, write
 from ums_core.ports.sealed import Sealing
@@ -154,16 +155,27 @@ def _whole(connection: object) -> None:
     assert connection is not None
 
 
-def test_keys_that_another_process_made_first_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Envelope.create
+def test_keys_that_somebody_else_made_first_are_taken(tmp_path: Path) -> None:
+    opened: list[LocalStore] = []
+    threads = [threading.Thread(target=lambda: opened.append(open_store(settings(tmp_path)))) for _ in range(2)]
 
-    def late(*arguments: object) -> Envelope:
-        real(*arguments)  # type: ignore[arg-type]  # as it was called
-        raise InvalidInput("it exists")
+    def waiting() -> int:
+        stacks = [sys._current_frames().get(thread.ident or 0) for thread in threads]
+        return sum(any(frame.name == "locked" for frame in extract_stack(stack)) for stack in stacks if stack)
 
-    monkeypatch.setattr(Envelope, "create", late)
-    with open_store(settings(tmp_path)) as store:
-        assert store.health().encryption == "pages"
+    # Both found no keys, and both are about to make some.
+    with FileLock(f"{envelope_path(tmp_path / 'memory.db')}.lock"):
+        for thread in threads:
+            thread.start()
+        while waiting() < 2:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    first, second = opened
+    with first, second:
+        first.add([Draft(id="a", text="kept")])
+        assert second.count() == 1
+        assert first.key_state().active == second.key_state().active
 
 
 def test_a_guard_without_an_anchor_has_nothing_to_write(tmp_path: Path) -> None:
@@ -176,32 +188,21 @@ def test_a_guard_without_an_anchor_has_nothing_to_write(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.anchor"))
 
 
-class Lying:
-    """Seals as it should, and reads back something else."""
+def test_a_backup_that_reads_back_otherwise_replaces_no_older_one(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
 
-    def __init__(self, inner: Files) -> None:
-        self.writer = inner.writer
+    def disturb(_done: int, _total: int) -> None:
+        # Somebody changes the copy that was just sealed.
+        copy = copy_path(kept / "backup")
+        copy.write_bytes(bytes(copy.stat().st_size))
 
-    def reader(self, _file: object) -> "Lying":
-        return self
-
-    def chunks(self) -> Iterator[bytes]:
-        yield b"something else"
-
-
-def test_a_backup_that_reads_back_otherwise_replaces_no_older_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     with open_store(settings(tmp_path)) as store:
-        store.backup(tmp_path / "kept" / "backup")
-        before = (tmp_path / "kept" / "backup").read_bytes()
-        ring = store._database.guard.sealing.keys  # type: ignore[union-attr]  # sealed
-        lying = Lying(ring.files)  # type: ignore[arg-type, union-attr]  # of the envelope
-        monkeypatch.setattr(Keys, "files", property(lambda _: lying))
+        store.backup(kept / "backup")
+        before = (kept / "backup").read_bytes()
         with pytest.raises(SealBroken, match="nothing was replaced"):
-            store.backup(tmp_path / "kept" / "backup")
-    assert (tmp_path / "kept" / "backup").read_bytes() == before
-    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"backup", "backup.keys.json"}
+            store.backup(kept / "backup", progress=disturb)
+    assert (kept / "backup").read_bytes() == before
+    assert {path.name for path in kept.iterdir()} == {"backup", "backup.keys.json"}
 
 
 def test_a_sealed_snapshot_of_other_sizes_than_it_says_is_not_written_and_not_read(tmp_path: Path) -> None:

@@ -34,6 +34,28 @@ class Log:
         return results
 
 
+def interrupted(writer: GroupWriter[list[str]], waits: Callable[[], bool], before: Callable[[], object]) -> None:
+    """Submit a work, and interrupt this thread as soon as it waits."""
+
+    def interrupt(*_: object) -> None:
+        before()
+        raise KeyboardInterrupt
+
+    def disturb() -> None:
+        while not waits():
+            # Who asks for a lock again and again may keep everybody else from it.
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        threading.Thread(target=disturb).start()
+        with pytest.raises(KeyboardInterrupt):
+            writer.submit(lambda pending: pending.append("mine"))
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
 def fail(_pending: list[str]) -> object:
     raise LookupError("mine alone")
 
@@ -136,28 +158,16 @@ def test_an_interrupt_of_a_thread_that_waits_leaves_no_turn_that_others_wait_for
     first.start()
     assert log.entered.wait(10)
 
-    def interrupt(*_: object) -> None:
+    def waits() -> bool:
+        with writer._mutex:
+            return bool(writer._waiting)
+
+    def give_turn() -> None:
         if its_turn:
             log.go.set()
             first.join(10)
-        raise KeyboardInterrupt
 
-    def disturb() -> None:
-        waits = False
-        while not waits:
-            # Who asks for a lock again and again may keep everybody else from it.
-            time.sleep(0.001)
-            with writer._mutex:
-                waits = bool(writer._waiting)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-    former = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-        threading.Thread(target=disturb).start()
-        with pytest.raises(KeyboardInterrupt):
-            writer.submit(lambda pending: pending.append("mine"))
-    finally:
-        signal.signal(signal.SIGUSR1, former)
+    interrupted(writer, waits, give_turn)
     log.go.set()
     first.join(10)
     after = threading.Thread(target=writer.submit, args=(lambda pending: pending.append("after"),), daemon=True)
@@ -172,21 +182,7 @@ def test_an_interrupt_while_a_commit_is_held_back_leaves_the_writer_usable() -> 
     companions = writer._companions = Companions(patience_s=60)
     companions.committed(2, 3600)
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def disturb() -> None:
-        while not companions.waits:
-            time.sleep(0.001)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-    former = signal.signal(signal.SIGUSR1, interrupt)
-    try:
-        threading.Thread(target=disturb).start()
-        with pytest.raises(KeyboardInterrupt):
-            writer.submit(lambda pending: pending.append("mine"))
-    finally:
-        signal.signal(signal.SIGUSR1, former)
+    interrupted(writer, lambda: bool(companions.waits), lambda: None)
     writers = [threading.Thread(target=writer.submit, args=(lambda p, n=name: p.append(n),)) for name in ("a", "b")]
     for thread in writers:
         thread.start()

@@ -1,4 +1,4 @@
-"""Memories by their rows, the ones read lately from memory: hits come again.
+"""Memories by their rows, those that were asked for before from memory: hits come again.
 
 A row id stands for one version of a memory and is never used twice, so of what was read only a few columns can be
 otherwise later, or the whole row gone. SQLite tells a connection whether anybody has committed since it looked last: if
@@ -28,6 +28,7 @@ _METADATA = _NAMES.index("m.metadata")
 _long = itemgetter(
     *(_NAMES.index(f"m.{name}") for name in ("text", "caption", "metadata", "tags", "source_ids", "spans"))
 )
+# Rows that are kept, and characters of one.
 _ROWS, _SMALL = 8192, 4096
 
 Opened: TypeAlias = Callable[[Sequence[Any], Namespace], Sequence[Any]]
@@ -147,7 +148,7 @@ class _Kept:
     Two generations: what nobody asked for while a whole one came goes. Races cost a row, no more.
 
     Args:
-        rows: how many are kept at most, but for those of one reading.
+        rows: how many are kept at most.
     """
 
     def __init__(self, rows: int) -> None:
